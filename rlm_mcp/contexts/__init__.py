@@ -1,0 +1,1 @@
+"""Loaded text: sources are read, decoded and stored as immutable snapshots."""

@@ -1,0 +1,1 @@
+"""The Recursive Language Model: loop, prompts, replies, sub-calls, budgets, citations."""

@@ -1,0 +1,203 @@
+"""Every error this package raises: what happened, and what to do now.
+
+    RlmError
+    ├── SettingsInvalid         a setting has a value that cannot work
+    ├── ArgumentInvalid         a tool or library argument cannot work
+    ├── ContextError
+    │   ├── SourceMissing       nothing stands at the path
+    │   ├── SourceUnreadable    it is there and cannot be read
+    │   ├── SourceEmpty         it was read and holds no text
+    │   ├── UnknownContext      no context of that id or name
+    │   └── StoreFailed         the data folder cannot take the snapshot
+    ├── EndpointError           carries `url`, `retry_after_s`, `usage`
+    │   ├── EndpointUnreachable nothing listens, or the line broke
+    │   ├── EndpointRefused     401, 403 or a request it will never take
+    │   ├── EndpointBusy        429, 503: loading, queue full
+    │   ├── EndpointFailed      a server error, or a broken reply
+    │   ├── ModelUnknown        the endpoint has no such model
+    │   ├── PromptTooLong       carries `prompt_tokens`, `window_tokens`
+    │   ├── ReplyEmpty          the model spent its tokens without an answer
+    │   └── NotTheProtocol      something else speaks at that URL
+    ├── ReplError
+    │   ├── SandboxUnavailable  the box cannot enforce what it promises
+    │   ├── ReplDied            the guest process ended by itself
+    │   └── ReplUnavailable     no guest could be started, or no such handle
+    ├── SessionError
+    │   ├── NoSession           no handle given and none implied
+    │   ├── UnknownSession      never minted, or expired
+    │   ├── TooManySessions     the cap is reached
+    │   └── StaleEpoch          a newer incarnation owns this session
+    └── RunError
+        ├── UnknownRun          no such run in the journal
+        └── JournalFailed       the journal cannot be written or read
+
+A spent budget and an exception in model-written code are values, not errors.
+"""
+
+from rlm_mcp.types import Usage
+
+
+class RlmError(Exception):
+    """Root of the tree: `message` says what happened, `hint` what to do now."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}"
+
+
+class SettingsInvalid(RlmError):
+    """A setting has a value that cannot work."""
+
+
+class ArgumentInvalid(RlmError):
+    """A tool or library argument cannot work."""
+
+
+class ContextError(RlmError):
+    """Loading or finding text failed."""
+
+
+class SourceMissing(ContextError):
+    """Nothing stands at the path."""
+
+
+class SourceUnreadable(ContextError):
+    """It is there and cannot be read."""
+
+
+class SourceEmpty(ContextError):
+    """It was read and holds no text."""
+
+
+class UnknownContext(ContextError):
+    """No context of that id or name."""
+
+
+class StoreFailed(ContextError):
+    """The data folder cannot take the snapshot."""
+
+
+class EndpointError(RlmError):
+    """A model endpoint did not answer as asked.
+
+    `usage` is what the failed call is known to have cost, None where nothing is known.
+    """
+
+    retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        hint: str,
+        *,
+        url: str | None = None,
+        retry_after_s: float | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        super().__init__(message, hint)
+        self.url = url
+        self.retry_after_s = retry_after_s
+        self.usage = usage
+
+
+class EndpointUnreachable(EndpointError):
+    """Nothing listens there, or the line broke before a reply."""
+
+    retryable = True
+
+
+class EndpointRefused(EndpointError):
+    """The endpoint understood and said no."""
+
+
+class EndpointBusy(EndpointError):
+    """The endpoint is loading a model or has a full queue."""
+
+    retryable = True
+
+
+class EndpointFailed(EndpointError):
+    """A server error, or a reply that broke off."""
+
+    retryable = True
+
+
+class ModelUnknown(EndpointError):
+    """The endpoint has no model of that name."""
+
+
+class PromptTooLong(EndpointError):
+    """The prompt does not fit the model's window; both sizes in tokens, None where not told."""
+
+    def __init__(
+        self,
+        message: str,
+        hint: str,
+        *,
+        url: str | None = None,
+        prompt_tokens: int | None = None,
+        window_tokens: int | None = None,
+    ) -> None:
+        super().__init__(message, hint, url=url)
+        self.prompt_tokens = prompt_tokens
+        self.window_tokens = window_tokens
+
+
+class ReplyEmpty(EndpointError):
+    """The model used its tokens up without saying anything outside its thinking."""
+
+
+class NotTheProtocol(EndpointError):
+    """Whatever answers at that URL does not speak the OpenAI chat protocol."""
+
+
+class ReplError(RlmError):
+    """The REPL could not do its part."""
+
+
+class SandboxUnavailable(ReplError):
+    """The box cannot enforce what it promises on this machine."""
+
+
+class ReplDied(ReplError):
+    """The guest process ended by itself."""
+
+
+class ReplUnavailable(ReplError):
+    """No guest could be started, or no REPL has that handle."""
+
+
+class SessionError(RlmError):
+    """The session cannot be used."""
+
+
+class NoSession(SessionError):
+    """No handle was given and none is implied by the transport."""
+
+
+class UnknownSession(SessionError):
+    """The handle was never minted here, or its session expired."""
+
+
+class TooManySessions(SessionError):
+    """As many sessions are open as this server may hold."""
+
+
+class StaleEpoch(SessionError):
+    """A newer incarnation owns this session; what this one would write is refused."""
+
+
+class RunError(RlmError):
+    """A run cannot be found or recorded."""
+
+
+class UnknownRun(RunError):
+    """The journal has no run of that id."""
+
+
+class JournalFailed(RunError):
+    """The journal cannot be written or read."""

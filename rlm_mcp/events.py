@@ -1,0 +1,197 @@
+"""What happens in a run, as frozen records: the only way out of the engine.
+
+`node` places an event in the tree of nested runs: "" is the run itself, "1" its first nested run,
+"1.2" the second one inside that. Every number a user sees is a sum over these records.
+"""
+
+import dataclasses
+import types as builtin_types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rlm_mcp.types import Budget, Citation, StoppedBy, Usage
+
+CallRole = Literal["root", "sub"]
+CallOutcome = Literal["ok", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run began. `contexts` are (id, name) pairs."""
+
+    node: str
+    query: str
+    session: str
+    contexts: tuple[tuple[str, str], ...]
+    model: str
+    sub_model: str
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
+class ReplReady:
+    """The run has a REPL. `sandboxed` False: model-written code runs with the user's rights."""
+
+    node: str
+    box: str
+    sandboxed: bool
+    enforced: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """The root model is about to be asked for turn `turn`, counted from 1."""
+
+    node: str
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A request to a model began. `prompt` is head and tail of it, `prompt_chars` its true size."""
+
+    node: str
+    call: str
+    turn: int
+    role: CallRole
+    model: str
+    prompt: str
+    prompt_chars: int
+    batch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CallRetried:
+    """An attempt failed and is made again after `wait_s`."""
+
+    node: str
+    call: str
+    attempt: int
+    reason: str
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A request ended. `usage` is None only if nothing is known of what a failed call used."""
+
+    node: str
+    call: str
+    turn: int
+    role: CallRole
+    model: str
+    outcome: CallOutcome
+    reply: str
+    reply_chars: int
+    reasoning_chars: int
+    usage: Usage | None
+    error: str | None = None
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CellStarted:
+    """Code begins to execute."""
+
+    node: str
+    cell: str
+    turn: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellEnded:
+    """Code ended. `output` is what the model is shown, `output_chars` the true size."""
+
+    node: str
+    cell: str
+    turn: int
+    status: str
+    output: str
+    output_chars: int
+    error: str | None
+    seconds: float
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something a person should know: a warning, a repair, a refused answer."""
+
+    node: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """A run ended with its best answer."""
+
+    node: str
+    stopped_by: StoppedBy
+    answer: str
+    citations: tuple[Citation, ...]
+    root: Usage
+    sub: Usage
+    turns: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """A run could not go on and has no answer: what happened and what to do now."""
+
+    node: str
+    message: str
+    hint: str
+
+
+Event = (
+    RunStarted
+    | ReplReady
+    | TurnStarted
+    | CallStarted
+    | CallRetried
+    | CallEnded
+    | CellStarted
+    | CellEnded
+    | Note
+    | RunEnded
+    | RunFailed
+)
+
+_BY_NAME: dict[str, type[Any]] = {cls.__name__: cls for cls in typing.get_args(Event)}
+
+
+def to_record(event: Event) -> dict[str, Any]:
+    """The event as plain JSON values, its kind under `event`."""
+    return {"event": type(event).__name__, **dataclasses.asdict(event)}
+
+
+def from_record(record: dict[str, Any]) -> Event:
+    """The event a record was made from; fields it lacks take their defaults."""
+    cls = _BY_NAME[record["event"]]
+    event: Event = _build(cls, {k: v for k, v in record.items() if k != "event"})
+    return event
+
+
+def _build(cls: type[Any], record: dict[str, Any]) -> Any:
+    hints = typing.get_type_hints(cls)
+    known = {field.name for field in dataclasses.fields(cls)}
+    return cls(**{k: _coerce(hints[k], v) for k, v in record.items() if k in known})
+
+
+def _coerce(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(hint, builtin_types.UnionType):
+        hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value)
+    if typing.get_origin(hint) is tuple:
+        arms = typing.get_args(hint)
+        inner = arms[0] if len(arms) == 2 and arms[1] is Ellipsis else None
+        pairs = [(inner, v) for v in value] if inner else zip(arms, value, strict=True)
+        return tuple(_coerce(arm, v) for arm, v in pairs)
+    return value

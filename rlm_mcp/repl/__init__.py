@@ -1,0 +1,1 @@
+"""REPLs for model-written code: the host half, the boxes, the guest."""

@@ -1,0 +1,1 @@
+"""Boxes a guest runs in: one module a platform or means."""

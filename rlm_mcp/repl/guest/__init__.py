@@ -1,0 +1,1 @@
+"""The program inside the box: standard library and `regex` only, nothing of ours above."""

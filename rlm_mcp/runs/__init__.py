@@ -1,0 +1,1 @@
+"""What is kept of runs: journal, jobs, costs, traces, status lines."""

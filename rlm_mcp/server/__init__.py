@@ -1,0 +1,1 @@
+"""The MCP server. The only package that imports `mcp`."""

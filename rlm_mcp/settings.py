@@ -1,0 +1,146 @@
+"""Everything that can be set, from the environment: names, defaults, meanings."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from rlm_mcp.errors import SettingsInvalid
+from rlm_mcp.types import Budget, ReplLimits
+
+PREFIX = "RLM_"
+DEFAULT_API_URL = "http://localhost:8080/v1"
+
+
+class Settings(BaseModel):
+    """The settings of one process. Environment names are the field names in capitals after RLM_."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    api_url: str | None = Field(
+        default=None,
+        description=f"OpenAI-compatible endpoint. Unset: {DEFAULT_API_URL} and the usual local"
+        " ports are tried once.",
+    )
+    api_key: SecretStr | None = Field(default=None, description="Key for that endpoint, if any.")
+    model: str = Field(default="auto", description="Root model; `auto` takes the endpoint's first.")
+    sub_api_url: str | None = Field(
+        default=None, description="Endpoint of the sub-model. Unset: the root's."
+    )
+    sub_api_key: SecretStr | None = Field(default=None, description="Key for that endpoint.")
+    sub_model: str = Field(
+        default="auto", description="Sub-model; `auto` is the root's on the same endpoint."
+    )
+    context_window: int | None = Field(
+        default=None, ge=512, description="Window in tokens, if the endpoint does not tell it."
+    )
+    concurrency: int | None = Field(
+        default=None, ge=1, le=1024, description="Requests at a time. Unset: the endpoint's slots."
+    )
+    timeout_s: float = Field(
+        default=300.0, gt=0, description="Longest silence of an endpoint before a call fails."
+    )
+    max_output_tokens: int = Field(
+        default=4096, ge=16, description="Longest reply asked of a model, in tokens."
+    )
+    price_in: float | None = Field(default=None, ge=0, description="Root price, 1M tokens in.")
+    price_out: float | None = Field(default=None, ge=0, description="Root price, 1M tokens out.")
+    price_cached: float | None = Field(
+        default=None, ge=0, description="Root price, 1M cached tokens in. Unset: as `price_in`."
+    )
+    sub_price_in: float | None = Field(
+        default=None, ge=0, description="Sub price, 1M tokens in. Unset: the root's if same model."
+    )
+    sub_price_out: float | None = Field(default=None, ge=0, description="Sub price, out.")
+    sub_price_cached: float | None = Field(default=None, ge=0, description="Sub price, cached.")
+
+    max_turns: int = Field(default=20, ge=1, description="Turns of one run.")
+    max_calls: int = Field(default=1000, ge=1, description="Model calls of one run.")
+    max_tokens: int | None = Field(default=None, ge=1, description="Tokens of one run, in and out.")
+    max_cost: float | None = Field(default=None, ge=0, description="Cost of one run.")
+    max_seconds: float = Field(default=1800.0, gt=0, description="Seconds of one run.")
+    max_depth: int = Field(
+        default=1, ge=1, le=8, description="1: sub-calls; 2 and more: nested REPLs too."
+    )
+    max_errors: int = Field(default=5, ge=1, description="Failing turns in a row.")
+
+    sandbox: Literal["auto", "linux", "plain"] = Field(
+        default="auto",
+        description="`plain` runs model-written code with your rights; every answer then says so.",
+    )
+    cell_s: float = Field(default=60.0, gt=0, description="Computing time of one cell, seconds.")
+    memory_mb: int = Field(default=2048, ge=64, description="Memory of one REPL, MB.")
+    output_chars: int = Field(
+        default=8000, ge=500, description="Characters of a cell's output shown to the model."
+    )
+
+    home: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("rlm-mcp", appauthor=False),
+        description="Data folder: contexts and journal.",
+    )
+    wait_s: float = Field(
+        default=45.0, ge=0, description="How long `rlm_query` waits before it hands out a run id."
+    )
+    session_ttl_s: float = Field(
+        default=3600.0, gt=0, description="Idle time after which a session ends."
+    )
+    max_sessions: int = Field(default=32, ge=1, description="Sessions open at a time.")
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None, **overrides: object) -> Self:
+        """Settings from `environment` (None: the process's own); overrides of None do not count.
+
+        Raises:
+            SettingsInvalid: a value cannot work, or an RLM_ name does not exist.
+        """
+        env = os.environ if environment is None else environment
+        _refuse_unknown(cls, env)
+        given: dict[str, object] = {
+            name: env[PREFIX + name.upper()]
+            for name in cls.model_fields
+            if env.get(PREFIX + name.upper())
+        }
+        given |= {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = PREFIX + str(first["loc"][0]).upper()
+            raise SettingsInvalid(
+                f"{name}: {first['msg']}", f"Set {name} to a valid value or remove it."
+            ) from error
+
+    @property
+    def budget(self) -> Budget:
+        """The budget of a run that names none."""
+        return Budget(
+            turns=self.max_turns,
+            calls=self.max_calls,
+            tokens=self.max_tokens,
+            cost=self.max_cost,
+            seconds=self.max_seconds,
+            depth=self.max_depth,
+            errors=self.max_errors,
+        )
+
+    @property
+    def limits(self) -> ReplLimits:
+        """What one REPL may use."""
+        return ReplLimits(
+            cell_s=self.cell_s,
+            memory_bytes=self.memory_mb << 20,
+            output_chars=self.output_chars,
+        )
+
+
+def _refuse_unknown(cls: type[Settings], env: Mapping[str, str]) -> None:
+    known = {PREFIX + name.upper() for name in cls.model_fields}
+    for name in env:
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            meant = f"Did you mean {near[0]}?" if near else "Remove it."
+            raise SettingsInvalid(f"There is no setting {name}.", meant)

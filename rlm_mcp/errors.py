@@ -29,6 +29,7 @@
     │   └── StaleEpoch          a newer incarnation owns this session
     └── RunError
         ├── UnknownRun          no such run in the journal
+        ├── RunInterrupted      the process that ran it has ended
         └── JournalFailed       the journal cannot be written or read
 
 A spent budget and an exception in model-written code are values, not errors.
@@ -197,6 +198,10 @@ class RunError(RlmError):
 
 class UnknownRun(RunError):
     """The journal has no run of that id."""
+
+
+class RunInterrupted(RunError):
+    """The process that ran it ended before the run did."""
 
 
 class JournalFailed(RunError):

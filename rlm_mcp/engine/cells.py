@@ -1,0 +1,58 @@
+"""Run one cell in a REPL and answer what it asks meanwhile."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import TaskGroup
+
+from rlm_mcp.protocols import ReplBackend
+from rlm_mcp.types import CallAsked, Cell, CellDone, CellResult, Cursor, Reply
+
+PUMP_S = 30.0
+INTERRUPT_S = 5.0
+
+
+@dataclass(slots=True)
+class Repl:
+    """One open REPL as a run sees it. `variables` are those of its last cell."""
+
+    backend: ReplBackend
+    handle: str
+    answer: Callable[[CallAsked], Awaitable[Reply]]
+    last: CellResult | None = field(default=None)
+
+    async def run(self, cell: Cell) -> CellResult:
+        """Execute a cell to its end. Cancelled, it interrupts the cell and keeps the variables.
+
+        Raises:
+            ReplError: the back end could not run it.
+        """
+        cursor = await self.backend.submit(self.handle, cell)
+        result = None
+        try:
+            async with anyio.create_task_group() as answers:
+                result = self.last = await self._follow(cell.id, cursor, answers)
+                answers.cancel_scope.cancel()
+        finally:
+            if result is None:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(INTERRUPT_S):
+                    await self.backend.interrupt(self.handle, cell.id)
+                    self.last = await self._follow(cell.id, cursor, None)
+        assert result is not None  # the group raised otherwise
+        return result
+
+    async def _follow(self, cell_id: str, cursor: Cursor, answers: TaskGroup | None) -> CellResult:
+        """Read a cell's events until it is done; calls are answered in `answers`, if given."""
+        while True:
+            batch = await self.backend.pump(self.handle, cell_id, cursor, wait_s=PUMP_S)
+            cursor = batch.cursor
+            for event in batch.events:
+                if isinstance(event, CellDone):
+                    return event.result
+                if answers is not None:
+                    answers.start_soon(self._reply, cell_id, cursor, event)
+
+    async def _reply(self, cell_id: str, cursor: Cursor, asked: CallAsked) -> None:
+        reply = await self.answer(asked)
+        await self.backend.pump(self.handle, cell_id, cursor, (reply,))

@@ -1,0 +1,48 @@
+"""The best answer so far, kept for the moment a limit or a cancel ends the run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from rlm_mcp.types import CellResult, Variable
+
+ANSWER_WORDS = ("answer", "final", "result", "summary", "total", "report")
+
+
+class Strength(IntEnum):
+    """How much a text deserves to be the answer."""
+
+    NOTHING = 0
+    PROSE = 1
+    REFUSED = 2
+    DRAFT = 3
+    FINAL = 4
+
+
+@dataclass(slots=True)
+class Drafts:
+    """The strongest text offered; of equal ones the latest."""
+
+    text: str = ""
+    strength: Strength = Strength.NOTHING
+
+    def offer(self, text: str, strength: Strength) -> None:
+        """Keep `text` if nothing stronger is there."""
+        if text.strip() and strength >= self.strength:
+            self.text, self.strength = text.strip(), strength
+
+    def from_cell(self, result: CellResult, *, final_holds: bool) -> None:
+        """Keep what a cell gave: its final, or the content of an `answer` not yet ready."""
+        if result.final is not None:
+            self.offer(result.final.text, Strength.FINAL if final_holds else Strength.DRAFT)
+        elif result.draft is not None:
+            self.offer(result.draft, Strength.DRAFT)
+
+
+def likely_answer(variables: Sequence[Variable]) -> str | None:
+    """The variable whose name says most clearly that it holds the answer, None if none does."""
+    for word in ANSWER_WORDS:
+        for variable in variables:
+            if word in variable.name.lower() and variable.size != 0:
+                return variable.name
+    return None

@@ -1,0 +1,47 @@
+"""The root model's conversation: append-only, strictly alternating, ending with the user."""
+
+from dataclasses import dataclass, field
+
+from rlm_mcp.engine.prompts import folded
+from rlm_mcp.types import Message
+
+KEEP_REPORTS = 2
+FOLD_OVER_CHARS = 400
+
+
+@dataclass(slots=True)
+class History:
+    """Grows at its end only, so that a server's prefix cache serves each turn; but for `fold`."""
+
+    system: str
+    task: str
+    _turns: list[Message] = field(default_factory=list)
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """What is sent: system, task, then reply and report by turns. The last is a user's."""
+        return (Message("system", self.system), Message("user", self.task), *self._turns)
+
+    def add_reply(self, text: str) -> None:
+        """The model's words, without its thinking."""
+        self._turns.append(Message("assistant", text))
+
+    def add_report(self, text: str) -> None:
+        """What the model is told next; joined to the last message if that is a user's already."""
+        if self._turns and self._turns[-1].role == "user":
+            text = f"{self._turns.pop().content}\n\n{text}"
+        if self._turns:
+            self._turns.append(Message("user", text))
+        else:
+            self.task = f"{self.task}\n\n{text}"
+
+    def fold(self) -> bool:
+        """Replace the older reports by one line each. False if nothing was left to fold."""
+        reports = [i for i, message in enumerate(self._turns) if message.role == "user"]
+        changed = False
+        for index in reports[:-KEEP_REPORTS]:
+            content = self._turns[index].content
+            if len(content) > FOLD_OVER_CHARS:
+                self._turns[index] = Message("user", folded(len(content)))
+                changed = True
+        return changed

@@ -1,0 +1,183 @@
+"""Every word the root model reads: system prompt, task, reports of what its code did.
+
+The shape is the paper's (arXiv 2512.24601, algorithm 1 and appendix): constant-size metadata first,
+then code, then a constant-size view of its output. The words are ours. The system prompt of a run
+never changes, so that a server's prefix cache serves every turn; what changes stands last.
+"""
+
+from collections.abc import Sequence
+
+from rlm_mcp.types import CellResult, ContextInfo, Variable
+from rlm_mcp.words import count
+
+SYSTEM = """\
+You answer a question about text that is too long to be shown to you. The text is a variable in
+a Python REPL. You look at it by writing code; what the code prints is shown to you, and you go on
+until you can answer.
+
+To run code, write one block:
+
+```repl
+print(len(context), context[:500])
+```
+
+Variables live on from block to block. In the REPL:
+- `context`: the whole text, a str. Several documents stand in it one after the other, each under
+  a line `=== path ===`.
+- `files`: a mapping of path -> text of that document. `files.at(offset)` turns an offset in
+  `context` into (path, line).
+- `contexts`: all loaded texts by name, each with `.text` and `.files`; `context` and `files` are
+  the first one's.
+- `llm_query(prompt, context=None)`: asks a language model and returns its answer as a str. It sees
+  only what you pass. Use it to read, judge or summarise pieces that code cannot; {capacity}
+- `llm_query_batched(prompts)`: the same for a list, answered at the same time, in order. Prefer it
+  to a loop. An item that failed is a `Failed` value, not a str.
+- `rlm_query(prompt, context=None)` and `rlm_query_batched(prompts)`: {recursion}
+- `FINAL(value)`: ends the run with that answer. `FINAL_VAR("name")`: ends it with that variable.
+- `SHOW_VARS()`: lists your variables.
+
+How to work:
+1. Look first: sizes, paths, a few hundred characters of what matters.
+2. Search with code (`re`, `in`, loops over `files.items()`). Count with code, not by eye.
+3. Ask sub-models only about pieces you have cut out, many in one batch.
+4. Put results into variables and print only what you need; long output is cut in the middle.
+5. Check the answer against the text, then call FINAL in a block.
+
+In the answer, name the places it rests on as `path:line` or `path:first-last`. To get a line
+number:
+
+```repl
+import re
+for m in re.finditer(r"def main", context):
+    print(files.at(m.start()), context[m.start():m.start() + 120])
+```
+
+Common mistakes:
+- answering before looking, or from memory: the text may differ from what you know
+- writing FINAL next to code whose output you have not seen
+- printing whole documents instead of searching them
+- one sub-call per line: group many lines into one prompt
+- guessing line numbers instead of computing them
+"""
+
+CAPACITY_KNOWN = "one prompt may hold about {chars:,} characters."
+CAPACITY_UNKNOWN = "keep one prompt under about 12,000 characters."
+RECURSION_ON = (
+    "a sub-run with a REPL of its own over the\n  text you pass (yours if none). For parts that"
+    " need several steps; it costs many calls."
+)
+RECURSION_OFF = "here the same as llm_query."
+
+NO_CODE = """\
+There was no code block in that reply and no answer, so nothing was run. Write one block:
+
+```repl
+print(len(context))
+```
+
+or, if you are done, a block that calls FINAL("your answer with its places")."""
+LOOK_FIRST = """\
+That answer was given before looking at the text, so it was not taken. Look with a code block first;
+if you are sure, give the same answer again."""
+FINAL_BESIDE_CODE = """\
+The FINAL beside the code was not taken: it was written before the code had run. The output is
+above. If it supports the answer, call FINAL now."""
+FINAL_EMPTY = "FINAL was empty, so it was not taken. Call FINAL with the answer in words."
+NOT_RUN = "The blocks after this one were not run."
+LOST = "The REPL had to be restarted: your variables are gone, `context` and `files` are back."
+
+FORCED = """\
+The run ends now. Do not search further. Give the best answer you have from what you found, as one
+line:
+
+FINAL(the answer in words)
+
+or, if a variable holds it:
+
+FINAL_VAR(name)"""
+
+
+def system(*, window_tokens: int | None, recursion: bool) -> str:
+    """The system prompt of a run. `window_tokens` is the sub-model's window, None if unknown."""
+    if window_tokens is None:
+        capacity = CAPACITY_UNKNOWN
+    else:
+        # Half the window at 3 characters a token: room for the reply and for dense text.
+        chars = round(window_tokens * 1.5, -3 if window_tokens > 4000 else -2)
+        capacity = CAPACITY_KNOWN.replace("{chars:,}", f"{chars:,.0f}")
+    return SYSTEM.replace("{capacity}", capacity).replace(
+        "{recursion}", RECURSION_ON if recursion else RECURSION_OFF
+    )
+
+
+def task(query: str, contexts: Sequence[ContextInfo], variables: Sequence[Variable]) -> str:
+    """The first user message: what is loaded, what is left from before, the question."""
+    parts = [describe(contexts)]
+    if variables:
+        parts.append("Variables left from earlier questions:\n" + listing(variables))
+    parts.append("Question:\n" + query)
+    return "\n\n".join(parts)
+
+
+def describe(contexts: Sequence[ContextInfo]) -> str:
+    """What is loaded, in one line a context; never any of its text."""
+    if not contexts:
+        return "No text is loaded: `context` is empty. Work with code and sub-models alone."
+    lines = [
+        f"- contexts[{info.name!r}]: {count(info.documents, 'document')},"
+        f" {info.chars:,} characters, {info.lines:,} lines, about {info.tokens_estimate:,} tokens"
+        for info in contexts
+    ]
+    return "Loaded text (not shown; `context` is the first):\n" + "\n".join(lines)
+
+
+def listing(variables: Sequence[Variable]) -> str:
+    """Variables by name, type, size and a short preview."""
+    return "\n".join(
+        f"- {v.name}: {v.type}{'' if v.size is None else f' of {v.size:,}'} = {v.preview}"
+        for v in variables
+    )
+
+
+def report(results: Sequence[CellResult], *, unrun: bool) -> str:
+    """What the code of one turn did."""
+    parts = [_cell(number, len(results), result) for number, result in enumerate(results, 1)]
+    if unrun:
+        parts.append(NOT_RUN)
+    return "\n\n".join(parts)
+
+
+def _cell(number: int, count: int, result: CellResult) -> str:
+    name = "Output" if count == 1 else f"Output of block {number}"
+    size = f" ({result.output_chars:,} characters)" if result.output_chars else ""
+    parts = [
+        f"{name}{size}:\n{result.output}" if result.output else f"{name}: nothing was printed."
+    ]
+    if result.error:
+        parts.append(result.error)
+    if result.restored:
+        names = ", ".join(f"`{name}`" for name in result.restored)
+        parts.append(f"{names} was overwritten; it is back. Use another name.")
+    if result.lost:
+        parts.append(LOST)
+    return "\n".join(parts)
+
+
+def footer(turn: int, turns: int | None, left: str) -> str:
+    """The last line of a report: where the run stands and what it may still use."""
+    place = f"Turn {turn} of {turns} is done." if turns is not None else f"Turn {turn} is done."
+    if turns is not None and turns - turn == 1:
+        place += " The next turn is the last: call FINAL in it."
+    return f"{place} Left: {left}." if left else place
+
+
+def forced(variables: Sequence[Variable]) -> str:
+    """Ask for the answer at once, naming the variables that may hold it."""
+    if not variables:
+        return FORCED
+    return FORCED + "\n\nYour variables:\n" + listing(variables)
+
+
+def folded(chars: int) -> str:
+    """What stands in the history for an output that was dropped to make room."""
+    return f"[output of {chars:,} characters dropped to save room; your variables still hold it]"

@@ -1,0 +1,113 @@
+"""Answer what code in the REPL asks of models: leaf calls, batches, nested runs."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+import anyio
+
+from rlm_mcp.engine.calls import Calls, CallSite
+from rlm_mcp.engine.replies import strip_thinking
+from rlm_mcp.errors import EndpointError
+from rlm_mcp.protocols import Model
+from rlm_mcp.tokens import estimate_tokens
+from rlm_mcp.types import CallAsked, Message, Reply, StoppedBy, SubReply, SubRequest
+
+LIMIT_WORDS: dict[StoppedBy, str] = {
+    "calls": "the run's model calls are used up",
+    "tokens": "the run's tokens are used up",
+    "cost": "the run's cost limit is reached",
+    "time": "the run's time is used up",
+}
+
+Nested = Callable[[SubRequest], Awaitable[SubReply]]
+
+
+@dataclass(slots=True)
+class SubCalls:
+    """Sub-calls of one node of a run. `nested` answers `rlm_query`; None at the depth limit.
+
+    Everything that goes wrong with one request is that request's error, in words the model can act
+    on: a batch never fails as a whole.
+    """
+
+    node: str
+    root: Model
+    sub: Model
+    calls: Calls
+    nested: Nested | None
+    reply_tokens: int
+    turn: int = 0
+    _count: int = field(default=0)
+
+    async def answer(self, asked: CallAsked) -> Reply:
+        """All replies to `asked`, in its order."""
+        replies: list[SubReply | None] = [None] * len(asked.requests)
+        queue = iter(enumerate(asked.requests))
+        workers = min(len(asked.requests), 2 * max(self.sub.slots, self.root.slots))
+        async with anyio.create_task_group() as tasks:
+            for _ in range(workers):
+                tasks.start_soon(self._work, asked, queue, replies)
+        return Reply(asked.call_id, tuple(reply or SubReply(None, "lost") for reply in replies))
+
+    async def _work(
+        self,
+        asked: CallAsked,
+        queue: Iterator[tuple[int, SubRequest]],
+        replies: list[SubReply | None],
+    ) -> None:
+        for index, request in queue:
+            if asked.kind == "rlm" and self.nested is not None:
+                replies[index] = await self.nested(request)
+            else:
+                replies[index] = await self._leaf(request, len(asked.requests))
+
+    async def _leaf(self, request: SubRequest, batch: int) -> SubReply:
+        model = self._named(request.model)
+        if model is None:
+            return SubReply(
+                None,
+                f"there is no model {request.model!r} in this run; leave `model` out, or use"
+                f" {self.sub.name!r} or {self.root.name!r}",
+            )
+        prompt = request.prompt if not request.context else f"{request.prompt}\n\n{request.context}"
+        if (misfit := self._misfit(prompt, model)) is not None:
+            return SubReply(None, misfit)
+        if (limit := self.calls.ledger.admit()) is not None:
+            return SubReply(
+                None, f"not asked: {LIMIT_WORDS[limit]}; finish with what you have, call FINAL"
+            )
+        self._count += 1
+        site = CallSite(
+            node=self.node,
+            call=".".join(filter(None, (self.node, f"s{self._count}"))),
+            turn=self.turn,
+            role="sub",
+            batch=batch,
+        )
+        try:
+            completion = await self.calls.ask(
+                model, (Message("user", prompt),), site, self.reply_tokens
+            )
+        except EndpointError as error:
+            return SubReply(None, f"{error.message} {error.hint}")
+        return SubReply(strip_thinking(completion.text))
+
+    def _named(self, name: str | None) -> Model | None:
+        if name is None or name in {self.sub.name, "sub", "auto"}:
+            return self.sub
+        return self.root if name in {self.root.name, "root"} else None
+
+    def _misfit(self, prompt: str, model: Model) -> str | None:
+        window = model.window_tokens
+        if window is None:
+            return None
+        room = window - min(self.reply_tokens, window // 4)
+        size = estimate_tokens(prompt)
+        if size <= room:
+            return None
+        pieces = -(-size // room) + (1 if size > 0.8 * room else 0)
+        return (
+            f"not asked: the prompt is about {size:,} tokens and {model.name} takes {room:,};"
+            f" split the text into {pieces} or more pieces of at most"
+            f" {int(len(prompt) * room * 0.8 / size):,} characters"
+        )

@@ -1,0 +1,81 @@
+"""Runs at work in this process, waited for and cancelled. They outlive the call that asked."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import TaskGroup
+
+from rlm_mcp.errors import RlmError
+from rlm_mcp.events import Event
+from rlm_mcp.protocols import Sink
+from rlm_mcp.runs.status import RunStatus
+from rlm_mcp.types import Answer
+
+KEEP_ENDED = 100
+
+
+@dataclass(slots=True)
+class Job:
+    """One run of this process. `outcome` is None while it works."""
+
+    run_id: str
+    session: str
+    status: RunStatus
+    cancel: Callable[[], None]
+    outcome: Answer | RlmError | None = None
+    ended: anyio.Event = field(default_factory=anyio.Event)
+
+    async def wait(self, seconds: float) -> Answer | RlmError | None:
+        """The outcome, None if there is none within `seconds`."""
+        with anyio.move_on_after(seconds):
+            await self.ended.wait()
+        return self.outcome
+
+
+@dataclass(slots=True)
+class Jobs:
+    """All runs of this process, the newest ended ones included. `tasks` owns their work."""
+
+    tasks: TaskGroup
+    _jobs: dict[str, Job] = field(default_factory=dict)
+
+    def start(self, job: Job, work: Callable[[], Awaitable[Answer]]) -> None:
+        """Begin a run."""
+        self._jobs[job.run_id] = job
+        self.tasks.start_soon(self._work, job, work)
+
+    def find(self, run_id: str) -> Job | None:
+        """The run of that id, if this process has it."""
+        return self._jobs.get(run_id)
+
+    def working(self, session: str) -> list[Job]:
+        """The runs of that session that are at work."""
+        return [j for j in self._jobs.values() if j.session == session and j.outcome is None]
+
+    async def _work(self, job: Job, work: Callable[[], Awaitable[Answer]]) -> None:
+        try:
+            job.outcome = await work()
+        except RlmError as error:
+            job.outcome = error
+        finally:
+            job.ended.set()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Drop the oldest ended runs; the journal still has them."""
+        ended = [job.run_id for job in self._jobs.values() if job.outcome is not None]
+        for run_id in ended[:-KEEP_ENDED]:
+            del self._jobs[run_id]
+
+
+@dataclass(frozen=True, slots=True)
+class Fan:
+    """A `Sink` that passes each event on, in order: the journal first, so that it is never late."""
+
+    sinks: tuple[Sink, ...]
+
+    async def emit(self, event: Event) -> None:
+        """Pass one event to every sink."""
+        for sink in self.sinks:
+            await sink.emit(event)

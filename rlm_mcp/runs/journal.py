@@ -1,0 +1,337 @@
+"""The journal: every event of every run, in SQLite, before anyone sees it.
+
+Several processes may share one journal (WAL). Appends are fenced: each carries the epoch under
+which its session was claimed, and a row of an older epoch is refused. Writers that arrive together
+share one transaction, so a wide batch of calls costs one commit a round, not one a call.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from rlm_mcp.errors import JournalFailed, StaleEpoch, UnknownRun
+from rlm_mcp.events import CallEnded, Event, RunEnded, RunFailed, RunStarted, from_record, to_record
+
+T = TypeVar("T")
+
+RunPhase = Literal["running", "done", "failed"]
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE sessions (handle TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY, session TEXT NOT NULL, query TEXT NOT NULL, model TEXT NOT NULL,
+    sub_model TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, phase TEXT NOT NULL,
+    pid INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX runs_by_start ON runs (started);
+CREATE TABLE events (
+    run TEXT NOT NULL, seq INTEGER NOT NULL, at TEXT NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (run, seq)
+) WITHOUT ROWID;
+CREATE TABLE calls (
+    run TEXT NOT NULL, session TEXT NOT NULL, day TEXT NOT NULL, role TEXT NOT NULL,
+    model TEXT NOT NULL, outcome TEXT NOT NULL, input INTEGER, output INTEGER, cached INTEGER,
+    estimated INTEGER NOT NULL, cost REAL, seconds REAL
+);
+CREATE INDEX calls_by_run ON calls (run);
+CREATE INDEX calls_by_session ON calls (session);
+CREATE INDEX calls_by_day ON calls (day);
+"""
+
+APPEND = """
+INSERT INTO events (run, seq, at, record)
+SELECT :run, :seq, :at, :record
+WHERE (SELECT epoch FROM sessions WHERE handle = :session) = :epoch
+"""
+ADD_CALL = """
+INSERT INTO calls VALUES (:run, :session, :day, :role, :model, :outcome,
+                          :input, :output, :cached, :estimated, :cost, :seconds)
+"""
+ADD_RUN = """
+INSERT INTO runs (id, session, query, model, sub_model, started, phase, pid)
+VALUES (:run, :session, :query, :model, :sub_model, :at, 'running', :pid)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as the journal lists it. Times are UTC, ISO 8601; `ended` is None while it runs.
+
+    `pid` is the server process that ran it.
+    """
+
+    id: str
+    session: str
+    query: str
+    model: str
+    sub_model: str
+    started: str
+    ended: str | None
+    phase: RunPhase
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event with its place and time in a run."""
+
+    seq: int
+    at: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class CallSum:
+    """Calls of one role, model and outcome, summed. None means that no call told."""
+
+    role: str
+    model: str
+    outcome: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int | None
+    estimated_calls: int
+    cost: float | None
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Commit:
+    """Rows that go into one transaction together."""
+
+    appends: list[dict[str, Any]] = field(default_factory=list)
+    error: Exception | None = None
+    stale: set[str] = field(default_factory=set)
+    done: bool = False
+
+
+class Journal:
+    """One process's hold on the journal file. Make it with `open`, end it with `aclose`."""
+
+    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._writing = anyio.Lock()
+        self._reading = anyio.Lock()
+        self._pending = _Commit()
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """The journal at `path`, made if it is not there.
+
+        Raises:
+            JournalFailed: the file cannot be used.
+        """
+        writer, reader = await _guarded(lambda: _connect(path))
+        return cls(writer, reader)
+
+    async def aclose(self) -> None:
+        """Let go of the file; what was emitted is already in it."""
+
+        def close() -> None:
+            self._reader.close()
+            self._writer.close()
+
+        await anyio.to_thread.run_sync(close)
+
+    async def claim(self, session: str) -> int:
+        """Take the session over: the next epoch. Older holders can append no more."""
+
+        def bump() -> int:
+            with self._writer:
+                row = self._writer.execute(
+                    "INSERT INTO sessions VALUES (?, 1)"
+                    " ON CONFLICT (handle) DO UPDATE SET epoch = epoch + 1 RETURNING epoch",
+                    (session,),
+                ).fetchone()
+            return int(row[0])
+
+        async with self._writing:
+            return await _guarded(bump)
+
+    def sink(self, run: str, session: str, epoch: int) -> "JournalSink":
+        """Where the events of one run go."""
+        return JournalSink(self, run, session, epoch)
+
+    async def append(self, row: dict[str, Any]) -> None:
+        """Commit one prepared row; rows that wait together are committed together.
+
+        Raises:
+            StaleEpoch: a newer incarnation owns the session.
+            JournalFailed: the file cannot be written.
+        """
+        commit = self._pending
+        commit.appends.append(row)
+        async with self._writing:
+            if not commit.done:
+                self._pending = _Commit()
+                await anyio.to_thread.run_sync(self._commit, commit)
+        if commit.error is not None:
+            raise _failed(commit.error) from commit.error
+        if row["session"] in commit.stale:
+            raise StaleEpoch(
+                f"Session {row['session']} was taken over by a newer server.",
+                "Ask there, or start a session of your own with load_context.",
+            )
+
+    def _commit(self, commit: _Commit) -> None:
+        try:
+            with self._writer:
+                for row in commit.appends:
+                    if not self._writer.execute(APPEND, row).rowcount:
+                        commit.stale.add(row["session"])
+                    else:
+                        _fold(self._writer, row)
+        except sqlite3.Error as error:
+            commit.error = error
+        commit.done = True
+
+    async def run(self, run_id: str) -> RunRow:
+        """One run.
+
+        Raises:
+            UnknownRun: the journal has none of that id.
+        """
+        rows = await self._read("SELECT * FROM runs WHERE id = ?", (run_id,))
+        if not rows:
+            raise UnknownRun(
+                f"There is no run {run_id!r}.",
+                "Take the run_id from a result of rlm_query; `rlm-mcp traces` lists all runs.",
+            )
+        return RunRow(*rows[0])
+
+    async def runs(self, limit: int = 50) -> list[RunRow]:
+        """The newest runs first."""
+        rows = await self._read("SELECT * FROM runs ORDER BY started DESC LIMIT ?", (limit,))
+        return [RunRow(*row) for row in rows]
+
+    async def events(self, run_id: str) -> list[Recorded]:
+        """All events of a run, in order."""
+        rows = await self._read(
+            "SELECT seq, at, record FROM events WHERE run = ? ORDER BY seq", (run_id,)
+        )
+        return [Recorded(seq, at, from_record(json.loads(record))) for seq, at, record in rows]
+
+    async def sums(
+        self, column: Literal["run", "session", "day"] | None, key: str
+    ) -> list[CallSum]:
+        """Calls summed by role, model and outcome; of everything if `column` is None.
+
+        A cost is None as soon as one of its calls has no price.
+        """
+        where = "" if column is None else f"WHERE {column} = ?"
+        rows = await self._read(
+            "SELECT role, model, outcome, count(*), coalesce(sum(input), 0),"  # noqa: S608  # no input
+            " coalesce(sum(output), 0), sum(cached), sum(estimated),"
+            " CASE WHEN count(cost) = count(input) THEN coalesce(sum(cost), 0.0) END,"
+            f" coalesce(sum(seconds), 0.0) FROM calls {where}"
+            " GROUP BY role, model, outcome ORDER BY role, model, outcome",
+            () if column is None else (key,),
+        )
+        return [CallSum(*row) for row in rows]
+
+    async def _read(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        def fetch() -> list[tuple[Any, ...]]:
+            with closing(self._reader.execute(sql, parameters)) as cursor:
+                return cursor.fetchall()
+
+        async with self._reading:
+            return await _guarded(fetch)
+
+
+class JournalSink:
+    """A `Sink` that returns once the event is in the journal."""
+
+    def __init__(self, journal: Journal, run: str, session: str, epoch: int) -> None:
+        self._journal = journal
+        self._stamp = {"run": run, "session": session, "epoch": epoch}
+        self._seq = 0
+
+    async def emit(self, event: Event) -> None:
+        """Append one event.
+
+        Raises:
+            StaleEpoch: a newer incarnation owns the session.
+            JournalFailed: the file cannot be written.
+        """
+        self._seq += 1
+        record = json.dumps(to_record(event), ensure_ascii=False, separators=(",", ":"))
+        row = {**self._stamp, "seq": self._seq, "at": _now(), "record": record, "event": event}
+        await self._journal.append(row)
+
+
+def _fold(db: sqlite3.Connection, row: dict[str, Any]) -> None:
+    """Keep the tables that answer questions without reading every event."""
+    match row["event"]:
+        case CallEnded() as call:
+            used = call.usage
+            figures = {
+                "day": row["at"][:10],
+                "role": call.role,
+                "model": call.model,
+                "outcome": call.outcome,
+                "input": used and used.input_tokens,
+                "output": used and used.output_tokens,
+                "cached": used and used.cached_tokens,
+                "estimated": used.estimated_calls if used else 0,
+                "cost": used and used.cost,
+                "seconds": used and used.seconds,
+            }
+            db.execute(ADD_CALL, {"run": row["run"], "session": row["session"]} | figures)
+        case RunStarted(node="") as started:
+            names = {"query": started.query, "model": started.model, "sub_model": started.sub_model}
+            stamp = {key: row[key] for key in ("run", "session", "at")}
+            db.execute(ADD_RUN, stamp | names | {"pid": os.getpid()})
+        case RunEnded(node="") | RunFailed(node="") as end:
+            phase = "done" if isinstance(end, RunEnded) else "failed"
+            db.execute(
+                "UPDATE runs SET ended = ?, phase = ? WHERE id = ?", (row["at"], phase, row["run"])
+            )
+
+
+def _connect(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = sqlite3.connect(path, timeout=10, check_same_thread=False)
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("PRAGMA synchronous = NORMAL")
+    with writer:
+        writer.execute("BEGIN IMMEDIATE")
+        (version,) = writer.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            for statement in SCHEMA.split(";"):
+                writer.execute(statement)
+            writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif version != SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"schema {version}, this program knows {SCHEMA_VERSION}")
+    reader = sqlite3.connect(path, timeout=10, check_same_thread=False)
+    reader.execute("PRAGMA query_only = ON")
+    return writer, reader
+
+
+async def _guarded(work: Callable[[], T]) -> T:
+    try:
+        return await anyio.to_thread.run_sync(work)
+    except (sqlite3.Error, OSError) as error:
+        raise _failed(error) from error
+
+
+def _failed(error: Exception) -> JournalFailed:
+    return JournalFailed(
+        f"The journal cannot be used: {error}.",
+        "Check free space and rights of the data folder, or set RLM_HOME to another one.",
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

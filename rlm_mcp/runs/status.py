@@ -1,0 +1,118 @@
+"""A run in one line: what it is doing now and what it has used, folded from its events."""
+
+from dataclasses import dataclass, field
+
+import anyio
+
+from rlm_mcp.events import (
+    CallEnded,
+    CallRetried,
+    CallStarted,
+    CellEnded,
+    CellStarted,
+    Event,
+    Note,
+    RunEnded,
+    RunFailed,
+    RunStarted,
+    TurnStarted,
+)
+from rlm_mcp.types import Usage
+
+LINE_CHARS = 100
+
+
+@dataclass(slots=True)
+class RunStatus:
+    """A `Sink` that keeps the present state of a run. `seen` counts events and only grows."""
+
+    seen: int = 0
+    turn: int = 0
+    turns: int | None = None
+    used: Usage = field(default_factory=Usage)
+    doing: str = "starting"
+    since: float = field(default_factory=anyio.current_time)
+    began: float = field(default_factory=anyio.current_time)
+    changed: anyio.Event = field(default_factory=anyio.Event)
+    _open: dict[str, str] = field(default_factory=dict)
+    _asked: int = 0
+    _answered: int = 0
+
+    async def emit(self, event: Event) -> None:
+        """Take one event and wake who waits for `changed`."""
+        self.seen += 1
+        self._fold(event)
+        previous, self.changed = self.changed, anyio.Event()
+        previous.set()
+
+    def line(self) -> str:
+        """At most 100 characters, present tense: turn, activity, calls, tokens, cost, time."""
+        now = anyio.current_time()
+        waited = now - self.since
+        doing = f"{self.doing}, {waited:.0f} s" if self._open and waited >= 1 else self.doing
+        head = f"turn {self.turn}/{self.turns} · " if self.turns else "turn {self.turn} · "
+        tail = [f"{self.used.calls} calls", f"{_short(self.used.tokens)} tok"]
+        if self.used.cost is not None and self.used.calls:
+            tail.append(f"${self.used.cost:.2f}")
+        tail.append(f"{now - self.began:.0f} s")
+        room = LINE_CHARS - len(head) - len(" · ".join(tail)) - 3
+        if len(doing) > room:
+            doing = doing[: room - 1] + "…"
+        return head + " · ".join([doing, *tail])
+
+    def _fold(self, event: Event) -> None:
+        match event:
+            case RunStarted(node=""):
+                self.turns = event.budget.turns
+            case TurnStarted(node=""):
+                self.turn = event.turn
+            case CallStarted():
+                self._open[event.call] = event.model
+                if event.batch > 1 and self._asked == 0:
+                    self._asked, self._answered = event.batch, 0
+                self._say(self._waiting(event))
+            case CallRetried():
+                self._say(f"retrying in {event.wait_s:.0f} s: {event.reason}")
+            case CallEnded():
+                self._open.pop(event.call, None)
+                self.used += event.usage or Usage(calls=1)
+                if self._asked:
+                    self._answered += 1
+                    self.doing = self._batch()
+                    if self._answered >= self._asked:
+                        self._asked = 0
+            case CellStarted():
+                self._say(f"running code: {_first_line(event.code)}")
+            case CellEnded():
+                self._say(f"code {'done' if event.status == 'ok' else event.status}")
+            case Note():
+                self._say(event.text)
+            case RunEnded():
+                self._say(f"stopped by {event.stopped_by}" if not event.node else "nested run done")
+            case RunFailed():
+                self._say(f"failed: {event.message}")
+            case _:
+                pass
+
+    def _waiting(self, event: CallStarted) -> str:
+        if self._asked:
+            return self._batch()
+        return f"waiting for {event.model}" + (" (sub-call)" if event.role == "sub" else "")
+
+    def _batch(self) -> str:
+        return f"asking {self._asked:,} sub-questions, {self._answered:,} done"
+
+    def _say(self, text: str) -> None:
+        self.doing = " ".join(text.split())
+        self.since = anyio.current_time()
+
+
+def _first_line(code: str) -> str:
+    lines = [line.strip() for line in code.splitlines()]
+    return next((line for line in lines if line and not line.startswith("#")), "")
+
+
+def _short(count: int) -> str:
+    if count < 1000:
+        return str(count)
+    return f"{count / 1000:.0f}k" if count < 1_000_000 else f"{count / 1_000_000:.1f}M"

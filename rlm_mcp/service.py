@@ -1,0 +1,275 @@
+"""Sessions, contexts and runs of one process: what server, command line and library share."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+from rlm_mcp.contexts.loader import LoadProgress, load
+from rlm_mcp.contexts.store import ContextStore
+from rlm_mcp.engine.calls import Calls
+from rlm_mcp.engine.ledger import Ledger
+from rlm_mcp.engine.loop import Ports, Question
+from rlm_mcp.engine.run import Run
+from rlm_mcp.engine.session import Session
+from rlm_mcp.errors import RlmError, RunInterrupted, TooManySessions, UnknownSession
+from rlm_mcp.events import Event, RunEnded, RunFailed
+from rlm_mcp.llm.models import Models
+from rlm_mcp.protocols import Sink
+from rlm_mcp.repl.local import LocalBackend
+from rlm_mcp.runs.costs import Costs, CostScope, costs
+from rlm_mcp.runs.jobs import Fan, Job, Jobs
+from rlm_mcp.runs.journal import Journal
+from rlm_mcp.runs.status import RunStatus
+from rlm_mcp.runs.trace import Detail, Trace, trace
+from rlm_mcp.settings import Settings
+from rlm_mcp.types import Answer, Budget, ContextInfo
+
+REAP_EVERY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a caller asks. `contexts` are names or ids; None takes all of the session's."""
+
+    text: str
+    contexts: Sequence[str] | None = None
+    budget: Budget | None = None
+    model: str | None = None
+    sub_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as a caller sees it: `answer` or `error` once it ended, `line` says what it does now."""
+
+    run_id: str
+    session: str
+    answer: Answer | None = None
+    error: RlmError | None = None
+    line: str | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it still works."""
+        return self.answer is None and self.error is None
+
+
+@dataclass(slots=True)
+class Service:
+    """Made by `open_service`. Every method may be used by many tasks at once."""
+
+    settings: Settings
+    store: ContextStore
+    journal: Journal
+    models: Models
+    backend: LocalBackend
+    jobs: Jobs
+    _sessions: dict[str, Session] = field(default_factory=dict)
+
+    async def new_session(self) -> Session:
+        """A session with nothing in it.
+
+        Raises:
+            TooManySessions: as many are open as settings allow.
+        """
+        if len(self._sessions) >= self.settings.max_sessions:
+            raise TooManySessions(
+                f"{len(self._sessions)} sessions are open, as many as this server may hold.",
+                "Go on in one of them, wait for one to expire, or raise RLM_MAX_SESSIONS.",
+            )
+        handle = f"ses_{secrets.token_urlsafe(18)}"
+        session = Session(handle, await self.journal.claim(handle))
+        self._sessions[handle] = session
+        return session
+
+    def session(self, handle: str) -> Session:
+        """The open session of that handle.
+
+        Raises:
+            UnknownSession: never minted here, or expired.
+        """
+        session = self._sessions.get(handle)
+        if session is None:
+            idle = f"{self.settings.session_ttl_s / 60:.0f} min"
+            raise UnknownSession(
+                f"Session {handle!r} is unknown or has expired (idle for {idle}).",
+                "Call load_context without `session` to start one.",
+            )
+        session.used_at = anyio.current_time()
+        return session
+
+    async def end_session(self, handle: str) -> None:
+        """Cancel its runs and end its REPL. Nothing happens if it is gone."""
+        if self._sessions.pop(handle, None) is not None:
+            for job in self.jobs.working(handle):
+                job.cancel()
+            await self.backend.close(handle)
+
+    async def load(
+        self,
+        session: Session,
+        sources: Sequence[str],
+        *,
+        text: str | None = None,
+        name: str | None = None,
+        progress: Callable[[LoadProgress], None] | None = None,
+    ) -> ContextInfo:
+        """Load files, folders and globs, or `text`, into the session.
+
+        An explicit `name` takes the place of what had it; a name made from the source does so only
+        if that source is loaded again.
+
+        Raises:
+            ContextError: nothing could be loaded.
+        """
+        info = await load(self.store, sources, text=text, name=name, progress=progress)
+        session.used_at = anyio.current_time()
+        if name is not None:
+            return session.add(info, origin=f"name:{name}")
+        return session.add(info, origin="\n".join(sources) if text is None else info.id)
+
+    async def start(self, session: Session, query: Query, *sinks: Sink) -> Job:
+        """Start a run; `sinks` see its events after the journal has them.
+
+        Raises:
+            UnknownContext: a context is not loaded in this session.
+            EndpointError: no model answers.
+        """
+        contexts = session.select(query.contexts)
+        pair = await self.models.resolve(query.model, query.sub_model)
+        run_id = f"run_{secrets.token_urlsafe(9)}"
+        status = RunStatus()
+        journal = self.journal.sink(run_id, session.handle, session.epoch)
+        ports = Ports(
+            root=pair.root,
+            sub=pair.sub,
+            calls=Calls(
+                Ledger(query.budget or self.settings.budget), Fan((journal, status, *sinks))
+            ),
+            backend=self.backend,
+            store=self.store,
+            limits=self.settings.limits,
+            reply_tokens=self.settings.max_output_tokens,
+        )
+        question = Question(run_id, "", 0, query.text, contexts, session.handle, session.epoch)
+        run = Run(question, ports, session)
+        job = Job(run_id, session.handle, status, run.cancel)
+        self.jobs.start(job, run.answer)
+        return job
+
+    async def view(self, run_id: str, wait_s: float = 0.0) -> RunView:
+        """A run, waited for up to `wait_s` seconds; also one of an earlier process.
+
+        Raises:
+            UnknownRun: the journal has none of that id.
+        """
+        job = self.jobs.find(run_id)
+        if job is None:
+            return await self._recorded(run_id)
+        outcome = await job.wait(wait_s)
+        session = self._sessions.get(job.session)
+        if session is not None:
+            session.used_at = anyio.current_time()
+        if isinstance(outcome, RlmError):
+            return RunView(run_id, job.session, error=outcome)
+        return RunView(run_id, job.session, answer=outcome, line=job.status.line())
+
+    async def cancel(self, run_id: str) -> RunView:
+        """Stop a run of this process and give its best answer; an ended one is left as it is.
+
+        Raises:
+            UnknownRun: the journal has none of that id.
+        """
+        job = self.jobs.find(run_id)
+        if job is not None:
+            job.cancel()
+            await job.ended.wait()
+        return await self.view(run_id)
+
+    async def costs(self, scope: CostScope, key: str | None = None) -> Costs:
+        """What a run, a session, a day or everything has used."""
+        return await costs(self.journal, scope, key)
+
+    async def trace(self, run_id: str, page: int = 1, detail: Detail = "turns") -> Trace:
+        """A page of a run's trace."""
+        return await trace(self.journal, run_id, page, detail)
+
+    async def reap(self) -> None:
+        """End sessions that are idle for longer than settings allow, for ever."""
+        while True:
+            await anyio.sleep(min(REAP_EVERY_S, self.settings.session_ttl_s))
+            oldest = anyio.current_time() - self.settings.session_ttl_s
+            for session in list(self._sessions.values()):
+                if session.used_at < oldest and not self.jobs.working(session.handle):
+                    await self.end_session(session.handle)
+
+    async def _recorded(self, run_id: str) -> RunView:
+        row = await self.journal.run(run_id)
+        for recorded in reversed(await self.journal.events(run_id)):
+            view = _ended_view(run_id, row.session, recorded.event)
+            if view is not None:
+                return view
+        if _alive(row.pid) and row.pid != os.getpid():
+            return RunView(run_id, row.session, line="at work in another server process")
+        gone = RunInterrupted(
+            f"Run {run_id} was interrupted: the server that ran it has ended.",
+            "get_trace shows how far it came; ask again with rlm_query.",
+        )
+        return RunView(run_id, row.session, error=gone)
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
+    """A service with its journal, models and REPLs; on leaving, nothing of it lives on.
+
+    Raises:
+        JournalFailed: the data folder cannot be used.
+    """
+    home = settings.home.expanduser()
+    journal = await Journal.open(home / "journal.sqlite3")
+    try:
+        async with (
+            LocalBackend(settings.sandbox, cache=home / "cache") as backend,
+            Models(settings) as models,
+            anyio.create_task_group() as tasks,
+        ):
+            service = Service(settings, ContextStore(home), journal, models, backend, Jobs(tasks))
+            tasks.start_soon(service.reap)
+            yield service
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await journal.aclose()
+
+
+def _ended_view(run_id: str, session: str, event: Event) -> RunView | None:
+    if isinstance(event, RunFailed) and not event.node:
+        return RunView(run_id, session, error=RlmError(event.message, event.hint))
+    if not isinstance(event, RunEnded) or event.node:
+        return None
+    answer = Answer(
+        run_id=run_id,
+        text=event.answer,
+        stopped_by=event.stopped_by,
+        citations=event.citations,
+        root=event.root,
+        sub=event.sub,
+        turns=event.turns,
+        seconds=event.seconds,
+        notes=event.notes,
+    )
+    return RunView(run_id, session, answer=answer)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

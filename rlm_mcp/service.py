@@ -29,6 +29,7 @@ from rlm_mcp.settings import Settings
 from rlm_mcp.types import Answer, Budget, ContextInfo
 
 REAP_EVERY_S = 30.0
+CLOSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run as a caller sees it: `answer` or `error` once it ended, `line` says what it does now."""
+    """A run as a caller sees it: `answer` or `error` once it ended, `line` is what it does now."""
 
     run_id: str
     session: str
@@ -233,7 +234,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     journal = await Journal.open(home / "journal.sqlite3")
     try:
         async with (
-            LocalBackend(settings.sandbox, cache=home / "cache") as backend,
+            LocalBackend(home / "cache", settings.sandbox) as backend,
             Models(settings) as models,
             anyio.create_task_group() as tasks,
         ):
@@ -242,7 +243,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             yield service
             tasks.cancel_scope.cancel()
     finally:
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_S):
             await journal.aclose()
 
 
@@ -266,6 +267,8 @@ def _ended_view(run_id: str, session: str, event: Event) -> RunView | None:
 
 
 def _alive(pid: int) -> bool:
+    if os.name == "nt":  # there, os.kill ends the process it is asked about
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,10 +1,13 @@
-"""Shared fixtures: the anyio back end, a data folder of one's own, no settings from outside."""
+"""Shared fixtures: the anyio back end, a data folder of one's own, golden files."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from rlm_mcp.settings import PREFIX
+
+UPDATE_GOLDEN = bool(os.environ.get("RLM_UPDATE_GOLDEN"))
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +24,17 @@ def own_environment(tmp_path, monkeypatch):
     home = tmp_path / "home"
     monkeypatch.setenv("RLM_HOME", str(home))
     return home
+
+
+@pytest.fixture
+def golden(request):
+    """Compares a text with a file in `golden/` beside the test; RLM_UPDATE_GOLDEN=1 writes it."""
+
+    def compare(name: str, text: str) -> None:
+        path = Path(request.path).parent / "golden" / name
+        if UPDATE_GOLDEN:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from rlm_mcp.contexts.catalogue import Catalogue
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.types import Citation, ContextInfo, Document
 
@@ -20,33 +21,34 @@ def locate(text: str, contexts: Sequence[ContextInfo], store: ContextStore) -> t
     where the document has no such lines. What names no document is no citation. Reads the disk.
     """
     found: dict[tuple[str, str, int, int], Citation] = {}
+    catalogues = [store.catalogue(info.id) for info in contexts]
     for place in _PLACE.finditer(text):
         start = int(place["start"])
         end = int(place["end"] or start)
-        for info in contexts:
-            document = _document(place["path"], store.documents(info.id))
+        for catalogue in catalogues:
+            document = _document(place["path"], catalogue)
             if document is None:
                 continue
-            key = (info.id, document.path, start, end)
+            key = (catalogue.info.id, document.path, start, end)
             if key not in found and len(found) < MOST_CITATIONS:
-                found[key] = _citation(info, document, start, end, store)
+                found[key] = _citation(catalogue, document, start, end)
             break
     return tuple(found.values())
 
 
-def _document(path: str, documents: Sequence[Document]) -> Document | None:
+def _document(path: str, catalogue: Catalogue) -> Document | None:
     path = path.removeprefix("./")
-    exact = [document for document in documents if document.path == path]
-    fitting = exact or [d for d in documents if d.path.endswith("/" + path)]
+    exact = catalogue.find(path)
+    if exact is not None:
+        return exact
+    fitting = [d for d in catalogue.documents if d.path.endswith("/" + path)]
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _citation(
-    info: ContextInfo, document: Document, start: int, end: int, store: ContextStore
-) -> Citation:
+def _citation(catalogue: Catalogue, document: Document, start: int, end: int) -> Citation:
     exists = 1 <= start <= end <= document.lines
     excerpt = ""
     if exists:
         last = min(end, start + EXCERPT_LINES - 1)
-        excerpt = store.lines(info, document, start, last)[:EXCERPT_CHARS]
-    return Citation(info.id, document.path, start, end, exists, excerpt)
+        excerpt = catalogue.lines(document.path, start, last)[:EXCERPT_CHARS]
+    return Citation(catalogue.info.id, document.path, start, end, exists, excerpt)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import anyio
 
+from rlm_mcp.contexts.loader import load
 from rlm_mcp.engine.loop import Node, Ports, Question
 from rlm_mcp.errors import RlmError
 from rlm_mcp.events import RunEnded, RunFailed, RunStarted
@@ -19,7 +20,7 @@ async def nest(question: Question, ports: Ports, request: SubRequest) -> SubRepl
     """
     contexts = question.contexts
     if request.context:
-        contexts = (await ports.store.put_text(request.context, name="text"),)
+        contexts = (await load(ports.store, (), text=request.context, name="text"),)
     handle = f"{question.handle}/{question.run_id}.{question.node}"
     node = Node(replace(question, contexts=contexts, handle=handle), ports, nest)
     try:

@@ -58,7 +58,7 @@ class Run:
         if scope.cancelled_caught:
             stopped_by: StoppedBy = "cancelled" if self._cancelled else "time"
             outcome = Outcome(node.drafts.text, stopped_by)
-        with anyio.CancelScope(shield=True), anyio.fail_after(FINISH_S):
+        with anyio.fail_after(FINISH_S, shield=True):
             return await self._finish(node, outcome)
 
     def _started(self) -> RunStarted:

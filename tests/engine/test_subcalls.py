@@ -1,0 +1,158 @@
+"""Sub-calls from code: leaves, batches, nested runs, limits, failures."""
+
+import anyio
+import pytest
+
+from rlm_mcp.events import CallEnded, RunEnded, RunStarted
+from rlm_mcp.llm.scripted import ScriptedModel, ScriptedReply
+
+pytestmark = pytest.mark.anyio
+
+
+def code(text):
+    return f"```repl\n{text}\n```"
+
+
+async def test_a_batch_is_answered_in_order_and_at_the_same_time(bench):
+    at_once = 4
+    gate = anyio.Event()
+    waiting = []
+
+    async def together(messages):
+        waiting.append(messages[-1].content)
+        if len(waiting) == at_once:
+            gate.set()
+        await gate.wait()
+        return messages[-1].content.upper()
+
+    sub = ScriptedModel(together, name="sub", slots=at_once)
+    answer = await bench.ask(
+        [code("FINAL(' '.join(llm_query_batched(['a', 'b', 'c', 'd'])))")], sub=sub
+    )
+
+    assert answer.text == "A B C D"
+
+
+async def test_a_failed_item_does_not_fail_its_batch(bench):
+    def picky(messages):
+        if "bad" in messages[-1].content:
+            return ScriptedReply("I refuse", status=400)
+        return "fine"
+
+    root = ScriptedModel(
+        [
+            code("r = llm_query_batched(['good', 'bad', 'good'])\nprint([bool(x) for x in r])"),
+            code("FINAL(str([type(x).__name__ for x in r]))"),
+        ]
+    )
+    answer = await bench.ask(root, sub=picky)
+
+    assert answer.text == "['str', 'Failed', 'str']"
+    assert "1 of 3" in root.requests[-1][-1].content
+
+
+async def test_a_failed_single_call_raises_in_the_cell_with_its_reason(bench):
+    root = ScriptedModel([code("llm_query('x')"), code("FINAL('on')")])
+
+    await bench.ask(root, sub=[ScriptedReply("no such luck", status=400)])
+
+    assert "no such luck" in root.requests[-1][-1].content
+
+
+async def test_text_given_as_context_reaches_the_sub_model_behind_the_prompt(bench):
+    sub = ScriptedModel(["yes"], name="sub")
+
+    await bench.ask([code("FINAL(llm_query('Is it so?', context='the text'))")], sub=sub)
+
+    assert sub.requests[0][-1].content == "Is it so?\n\nthe text"
+
+
+async def test_a_prompt_larger_than_the_window_is_not_sent_and_says_how_to_split(bench):
+    sub = ScriptedModel(["never"], name="sub", window_tokens=1000)
+    root = ScriptedModel([code("llm_query('word ' * 5000)"), code("FINAL('ok')")])
+
+    await bench.ask(root, sub=sub)
+
+    assert len(sub.requests) == 0
+    assert "split the text into" in root.requests[-1][-1].content
+
+
+async def test_calls_beyond_the_budget_are_refused_one_by_one(bench):
+    root = ScriptedModel(
+        [code("r = llm_query_batched(['p'] * 6)\nresult = str([bool(x) for x in r])"), "unused"]
+    )
+
+    answer = await bench.ask(root, calls=4)
+
+    assert (answer.stopped_by, answer.usage.calls) == ("calls", 4)
+    assert answer.text.count("True") == 3
+
+
+async def test_a_model_the_run_does_not_have_is_refused_by_name(bench):
+    root = ScriptedModel([code("llm_query('x', model='gpt-99')"), code("FINAL('ok')")])
+
+    await bench.ask(root)
+
+    assert "gpt-99" in root.requests[-1][-1].content
+    assert "'sub'" in root.requests[-1][-1].content
+
+
+async def test_code_may_ask_the_root_model(bench):
+    root = ScriptedModel([code("FINAL(llm_query('x', model='root'))"), "from the root"])
+
+    answer = await bench.ask(root)
+
+    assert answer.text == "from the root"
+    assert [event.model for event in bench.of(CallEnded)] == [root.name] * 2
+
+
+async def test_at_depth_one_rlm_query_is_a_plain_call(bench):
+    answer = await bench.ask([code("FINAL(rlm_query('x'))")], depth=1)
+
+    assert answer.text == "[x]"
+    assert len(bench.of(RunStarted)) == 1
+
+
+async def test_a_nested_run_has_a_repl_of_its_own_over_the_text_it_is_given(bench):
+    await bench.load("outer text")
+
+    def root(messages):
+        if "Question:\ncount it" in messages[1].content:
+            return code("FINAL(f'{len(context)} {\"mine\" in globals()}')")
+        return code("mine = 1\nFINAL(rlm_query('count it', context='inner'))")
+
+    answer = await bench.ask(root, depth=2)
+
+    assert answer.text == "5 False"
+    assert [event.node for event in bench.of(RunStarted)] == ["", "1"]
+    assert [event.node for event in bench.of(RunEnded)] == ["1", ""]
+
+
+async def test_a_nested_run_without_text_sees_the_contexts_of_its_parent(bench):
+    await bench.load("outer text")
+
+    def root(messages):
+        nested = "Question:\nwhat" in messages[1].content
+        return code("FINAL(context)" if nested else "FINAL(rlm_query('what'))")
+
+    assert (await bench.ask(root, depth=2)).text == "outer text"
+
+
+async def test_nested_runs_draw_on_the_ledger_of_their_parent(bench):
+    def root(messages):
+        nested = "Question:\ndeep" in messages[1].content
+        return code("FINAL(llm_query('leaf'))" if nested else "r = rlm_query_batched(['deep'] * 3)")
+
+    answer = await bench.ask(root, depth=2, calls=4)
+
+    assert answer.stopped_by == "calls"
+    assert answer.usage.calls == 4
+
+
+async def test_threads_may_ask_at_the_same_time(bench):
+    program = """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(4) as pool:
+    FINAL(' '.join(pool.map(llm_query, 'abcd')))
+"""
+    assert (await bench.ask([code(program)])).text == "[a] [b] [c] [d]"

@@ -1,0 +1,175 @@
+"""The journal over a real file: order, sums, fences, several holders."""
+
+import multiprocessing
+import sqlite3
+from pathlib import Path
+
+import anyio
+import pytest
+
+from rlm_mcp.errors import JournalFailed, StaleEpoch, UnknownRun
+from rlm_mcp.events import CallEnded, Note, RunEnded, RunStarted
+from rlm_mcp.runs.costs import costs
+from rlm_mcp.runs.journal import Journal
+from rlm_mcp.types import Budget, Usage
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def journal(tmp_path):
+    opened = await Journal.open(tmp_path / "deep" / "journal.sqlite3")
+    yield opened
+    await opened.aclose()
+
+
+def started(query="why?"):
+    return RunStarted("", query, "ses", (("ctx_1", "src"),), "big", "small", Budget())
+
+
+def called(role="sub", *, cost=0.5, outcome="ok", usage=True, model="small", node=""):
+    used = Usage(1, 10, 5, 3, 0, cost, 1.0) if usage else None
+    return CallEnded(node, "s1", 1, role, model, outcome, "yes", 3, 0, used)
+
+
+def ended():
+    return RunEnded("", "answer", "because", (), Usage(), Usage(), 2, 1.5)
+
+
+async def test_events_come_back_as_they_went_in_and_in_order(journal):
+    sink = journal.sink("run_1", "ses", await journal.claim("ses"))
+    sent = [started(), called(), Note("", "mind the gap"), ended()]
+
+    for event in sent:
+        await sink.emit(event)
+
+    assert [recorded.event for recorded in await journal.events("run_1")] == sent
+    assert [recorded.seq for recorded in await journal.events("run_1")] == [1, 2, 3, 4]
+
+
+async def test_a_run_is_listed_with_its_phase(journal):
+    sink = journal.sink("run_1", "ses", await journal.claim("ses"))
+    await sink.emit(started("what?"))
+    running = await journal.run("run_1")
+    await sink.emit(ended())
+
+    assert (running.query, running.phase, running.ended) == ("what?", "running", None)
+    assert (await journal.run("run_1")).phase == "done"
+    assert [run.id for run in await journal.runs()] == ["run_1"]
+
+
+async def test_an_unknown_run_is_an_error_with_a_hint(journal):
+    with pytest.raises(UnknownRun) as caught:
+        await journal.run("run_nope")
+
+    assert "run_nope" in caught.value.message
+    assert caught.value.hint
+
+
+async def test_an_older_holder_of_a_session_can_append_no_more(journal, tmp_path):
+    old = journal.sink("run_1", "ses", await journal.claim("ses"))
+    await old.emit(started())
+    new = journal.sink("run_2", "ses", await journal.claim("ses"))
+
+    with pytest.raises(StaleEpoch):
+        await old.emit(called())
+    await new.emit(started())
+
+    assert len(await journal.events("run_1")) == 1
+    assert (await costs(journal, "run", "run_1")).total.usage.calls == 0
+
+
+async def test_a_stale_append_does_not_hurt_those_committed_beside_it(journal):
+    stale = journal.sink("run_1", "ses", await journal.claim("ses"))
+    fresh = journal.sink("run_2", "other", await journal.claim("other"))
+    await journal.claim("ses")
+    refused = []
+
+    async def emit_stale():
+        try:
+            await stale.emit(started())
+        except StaleEpoch as error:
+            refused.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(emit_stale)
+        for _ in range(20):
+            tasks.start_soon(fresh.emit, called())
+
+    assert len(refused) == 1
+    assert len(await journal.events("run_2")) == 20
+
+
+async def test_costs_are_the_sum_of_the_calls_and_unknown_cost_stays_unknown(journal):
+    sink = journal.sink("run_1", "ses", await journal.claim("ses"))
+    for event in (
+        started(),
+        called("root", model="big"),
+        called("sub", outcome="failed", usage=False),
+        called("sub"),
+    ):
+        await sink.emit(event)
+    known = await costs(journal, "run", "run_1")
+    await sink.emit(called("sub", cost=None))
+    unknown = await costs(journal, "session", "ses")
+
+    assert (known.root.usage.calls, known.sub.usage.calls, known.sub.failed) == (1, 2, 1)
+    assert known.total.usage.input_tokens == 20
+    assert known.total.usage.cost == pytest.approx(1.0)
+    assert known.total.usage.cached_tokens == 6
+    assert set(known.by_model) == {"big", "small"}
+    assert (unknown.root.usage.cost, unknown.total.usage.cost) == (0.5, None)
+
+
+async def test_nothing_spent_is_zero_and_not_unknown(journal):
+    spent = await costs(journal, "all")
+
+    assert (spent.total.usage.calls, spent.total.usage.cost) == (0, 0.0)
+    assert spent.total.usage.cached_tokens is None
+
+
+async def test_two_processes_write_one_journal(journal, tmp_path):
+    path = str(tmp_path / "deep" / "journal.sqlite3")
+    context = multiprocessing.get_context("spawn")
+    others = [context.Process(target=write_in_process, args=(path, name)) for name in "ab"]
+    for other in others:
+        other.start()
+    mine = journal.sink("run_mine", "ses", await journal.claim("ses"))
+    for _ in range(50):
+        await mine.emit(called())
+    for other in others:
+        await anyio.to_thread.run_sync(other.join)
+
+    assert [other.exitcode for other in others] == [0, 0]
+    assert (await costs(journal, "all")).total.usage.calls == 150
+
+
+def write_in_process(path, name):
+    async def write():
+        journal = await Journal.open(Path(path))
+        sink = journal.sink(f"run_{name}", name, await journal.claim(name))
+        for _ in range(50):
+            await sink.emit(called())
+        await journal.aclose()
+
+    anyio.run(write)
+
+
+async def test_a_file_that_is_no_journal_is_an_error_with_a_hint(tmp_path):
+    path = tmp_path / "journal.sqlite3"
+    path.write_text("not a database, but long enough to be taken for one" * 100, encoding="utf-8")
+
+    with pytest.raises(JournalFailed) as caught:
+        await Journal.open(path)
+
+    assert "RLM_HOME" in caught.value.hint
+
+
+async def test_a_journal_of_another_schema_is_refused(tmp_path):
+    path = tmp_path / "journal.sqlite3"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+
+    with pytest.raises(JournalFailed, match="schema 99"):
+        await Journal.open(path)

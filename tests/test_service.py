@@ -1,0 +1,237 @@
+"""The service as its front ends use it: a real store, guest and endpoint, a scripted model."""
+
+import json
+
+import anyio
+import pytest
+
+from rlm_mcp.errors import (
+    EndpointUnreachable,
+    RunInterrupted,
+    TooManySessions,
+    UnknownContext,
+    UnknownRun,
+    UnknownSession,
+)
+from rlm_mcp.events import RunStarted, to_record
+from rlm_mcp.llm.scripted import serve
+from rlm_mcp.service import Query, open_service
+from rlm_mcp.settings import Settings
+from rlm_mcp.types import Budget
+
+pytestmark = pytest.mark.anyio
+
+
+def code(text):
+    return f"```repl\n{text}\n```"
+
+
+def script(messages):
+    """Answers the question as code where it is code, else echoes."""
+    question = messages[1].content.rpartition("Question:\n")[2] if len(messages) > 1 else ""
+    return code(question) if question else f"[{messages[-1].content}]"
+
+
+class Stage:
+    """A script that a test may exchange while the endpoint is up."""
+
+    script = staticmethod(script)
+
+    def __call__(self, messages):
+        return self.script(messages)
+
+
+@pytest.fixture
+def stage():
+    return Stage()
+
+
+@pytest.fixture
+async def endpoint(stage):
+    async with serve(stage) as server:
+        yield server
+
+
+@pytest.fixture
+async def service(endpoint):
+    async with open_service(Settings.load(api_url=endpoint.url)) as opened:
+        with anyio.fail_after(60):
+            yield opened
+
+
+async def ask(service, session, program, **query):
+    job = await service.start(session, Query(program, **query))
+    return await service.view(job.run_id, wait_s=30)
+
+
+async def test_a_question_is_answered_recorded_and_billed_exactly(service, endpoint):
+    session = await service.new_session()
+    await service.load(session, (), text="a b c", name="letters")
+
+    view = await ask(service, session, "FINAL(llm_query_batched(context.split()))")
+
+    assert view.answer.text == '["[a]", "[b]", "[c]"]'
+    spent = await service.costs("run", view.run_id)
+    bill = endpoint.ledger
+    assert (spent.root.usage.calls, spent.sub.usage.calls) == (1, 3)
+    assert spent.total.usage.calls == bill.calls
+    assert spent.total.usage.input_tokens == bill.input_tokens
+    assert spent.total.usage.output_tokens == bill.output_tokens
+    assert spent.total.usage.estimated_calls == 0
+    assert view.answer.usage.tokens == spent.total.usage.tokens
+    assert (await service.costs("session", session.handle)).total == spent.total
+
+
+async def test_the_trace_shows_code_output_and_sub_calls_but_never_the_text(service):
+    session = await service.new_session()
+    await service.load(session, (), text="canary " * 100_000)
+
+    view = await ask(service, session, "x = llm_query_batched(['p', 'q'])\nFINAL(len(context))")
+
+    turns = await service.trace(view.run_id)
+    calls = await service.trace(view.run_id, detail="calls")
+    assert "llm_query_batched" in turns.text()
+    assert "2 sub-calls" in turns.text()
+    assert "[p]" in calls.text()
+    assert "canary canary" not in calls.text()
+    assert [step.kind for step in turns.steps][-1] == "answer"
+
+
+async def test_thirty_turns_over_a_large_context_leave_a_small_trace(service, stage):
+    session = await service.new_session()
+    await service.load(session, (), text="a line of text\n" * 2_000_000)
+
+    async def chatty(messages):
+        turn = sum(message.role == "assistant" for message in messages)
+        return code("print(context[:100000])" if turn < 29 else "FINAL('done')")
+
+    stage.script = chatty
+    view = await ask(service, session, "go", budget=Budget(turns=40))
+
+    recorded = await service.journal.events(view.run_id)
+    assert view.answer.turns == 30
+    assert sum(len(json.dumps(to_record(row.event))) for row in recorded) < 1_000_000
+
+
+async def test_two_sessions_see_nothing_of_each_other(service):
+    one, two = await service.new_session(), await service.new_session()
+    await service.load(one, (), text="first text", name="mine")
+    await ask(service, one, "secret = 1\nFINAL(1)")
+
+    view = await ask(
+        service, two, "FINAL(f'{\"secret\" in globals()} {context!r} {list(contexts)}')"
+    )
+
+    assert view.answer.text == "False '' []"
+    with pytest.raises(UnknownContext):
+        await service.start(two, Query("x", contexts=["mine"]))
+
+
+async def test_named_contexts_are_the_ones_a_run_sees(service):
+    session = await service.new_session()
+    await service.load(session, (), text="first", name="a")
+    await service.load(session, (), text="second", name="b")
+
+    both = await ask(service, session, "FINAL(f'{context} {list(contexts)}')")
+    second = await ask(service, session, "FINAL(f'{context} {list(contexts)}')", contexts=["b"])
+
+    assert both.answer.text == "first ['a', 'b']"
+    assert second.answer.text == "second ['b']"
+
+
+async def test_a_run_goes_on_after_the_caller_stopped_waiting(service, stage):
+    go_on = anyio.Event()
+
+    async def slow(_messages):
+        await go_on.wait()
+        return code("FINAL('at last')")
+
+    stage.script = slow
+    session = await service.new_session()
+    job = await service.start(session, Query("slow"))
+
+    early = await service.view(job.run_id, wait_s=0)
+    go_on.set()
+    late = await service.view(job.run_id, wait_s=30)
+
+    assert early.running
+    assert "turn" in early.line
+    assert late.answer.text == "at last"
+
+
+async def test_a_cancelled_run_ends_with_its_draft(service, stage):
+    asked = anyio.Event()
+
+    async def stuck(messages):
+        if len(messages) < 3:
+            return code("answer['content'] = 'so far'")
+        asked.set()
+        return await anyio.sleep_forever()
+
+    stage.script = stuck
+    session = await service.new_session()
+    job = await service.start(session, Query("go"))
+    await asked.wait()
+
+    view = await service.cancel(job.run_id)
+
+    assert (view.answer.stopped_by, view.answer.text) == ("cancelled", "so far")
+
+
+async def test_an_ended_run_can_be_read_by_a_later_process(endpoint):
+    settings = Settings.load(api_url=endpoint.url)
+    async with open_service(settings) as first:
+        session = await first.new_session()
+        view = await ask(first, session, "FINAL('kept')")
+
+    async with open_service(settings) as second:
+        again = await second.view(view.run_id)
+
+    assert again.answer == view.answer
+
+
+async def test_a_run_whose_server_died_says_so(service):
+    sink = service.journal.sink("run_x", "ses", await service.journal.claim("ses"))
+    await sink.emit(RunStarted("", "q", "ses", (), "m", "m", Budget()))
+
+    view = await service.view("run_x")
+
+    assert isinstance(view.error, RunInterrupted)
+
+
+async def test_an_endpoint_that_is_down_at_start_is_found_when_it_is_up(tmp_path):
+    async with serve(script) as server:
+        url = server.url
+    async with open_service(Settings.load(api_url=url, home=tmp_path)) as service:
+        session = await service.new_session()
+        with pytest.raises(EndpointUnreachable) as caught:
+            await service.start(session, Query("FINAL(1)"))
+        port = int(url.split(":")[2].split("/")[0])
+        async with serve(script, port=port):
+            view = await ask(service, session, "FINAL(1)")
+
+    assert caught.value.hint
+    assert view.answer.text == "1"
+
+
+async def test_sessions_are_bounded_and_unknown_ones_refused(endpoint):
+    async with open_service(Settings.load(api_url=endpoint.url, max_sessions=1)) as service:
+        session = await service.new_session()
+        with pytest.raises(TooManySessions):
+            await service.new_session()
+        await service.end_session(session.handle)
+        with pytest.raises(UnknownSession):
+            service.session(session.handle)
+        with pytest.raises(UnknownRun):
+            await service.view("run_nope")
+
+
+async def test_an_idle_session_expires(endpoint):
+    async with open_service(Settings.load(api_url=endpoint.url, session_ttl_s=0.05)) as service:
+        session = await service.new_session()
+        with anyio.fail_after(10):
+            while service._sessions:
+                await anyio.sleep(0.01)
+
+        with pytest.raises(UnknownSession, match="expired"):
+            service.session(session.handle)

@@ -10,6 +10,8 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import orjson
+
 from rlm_mcp.types import Budget, Citation, StoppedBy, Usage
 
 CallRole = Literal["root", "sub"]
@@ -164,13 +166,15 @@ Event = (
 _BY_NAME: dict[str, type[Any]] = {cls.__name__: cls for cls in typing.get_args(Event)}
 
 
-def to_record(event: Event) -> dict[str, Any]:
-    """The event as plain JSON values, its kind under `event`."""
-    return {"event": type(event).__name__, **dataclasses.asdict(event)}
+def to_json(event: Event) -> str:
+    """The event as a JSON object, its kind under `event`."""
+    fields = {name: getattr(event, name) for name in type(event).__slots__}
+    return orjson.dumps({"event": type(event).__name__, **fields}).decode()
 
 
-def from_record(record: dict[str, Any]) -> Event:
-    """The event a record was made from; fields it lacks take their defaults."""
+def from_json(text: str) -> Event:
+    """The event that `to_json` made the text from; fields it lacks take their defaults."""
+    record: dict[str, Any] = orjson.loads(text)
     cls = _BY_NAME[record["event"]]
     event: Event = _build(cls, {k: v for k, v in record.items() if k != "event"})
     return event

@@ -1,7 +1,5 @@
 """The service as its front ends use it: a real store, guest and endpoint, a scripted model."""
 
-import json
-
 import anyio
 import pytest
 
@@ -13,7 +11,7 @@ from rlm_mcp.errors import (
     UnknownRun,
     UnknownSession,
 )
-from rlm_mcp.events import RunStarted, to_record
+from rlm_mcp.events import RunStarted, to_json
 from rlm_mcp.llm.scripted import serve
 from rlm_mcp.service import Query, open_service
 from rlm_mcp.settings import Settings
@@ -110,7 +108,7 @@ async def test_thirty_turns_over_a_large_context_leave_a_small_trace(service, st
 
     recorded = await service.journal.events(view.run_id)
     assert view.answer.turns == 30
-    assert sum(len(json.dumps(to_record(row.event))) for row in recorded) < 1_000_000
+    assert sum(len(to_json(row.event)) for row in recorded) < 1_000_000
 
 
 async def test_two_sessions_see_nothing_of_each_other(service):

@@ -30,6 +30,7 @@
     └── RunError
         ├── UnknownRun          no such run in the journal
         ├── RunInterrupted      the process that ran it has ended
+        ├── RunBroken           a fault of ours ended it
         └── JournalFailed       the journal cannot be written or read
 
 A spent budget and an exception in model-written code are values, not errors.
@@ -202,6 +203,10 @@ class UnknownRun(RunError):
 
 class RunInterrupted(RunError):
     """The process that ran it ended before the run did."""
+
+
+class RunBroken(RunError):
+    """A fault of this program ended the run."""
 
 
 class JournalFailed(RunError):

@@ -1,18 +1,21 @@
 """Runs at work in this process, waited for and cancelled. They outlive the call that asked."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import anyio
 from anyio.abc import TaskGroup
 
-from rlm_mcp.errors import RlmError
+from rlm_mcp.errors import RlmError, RunBroken
 from rlm_mcp.events import Event
 from rlm_mcp.protocols import Sink
 from rlm_mcp.runs.status import RunStatus
 from rlm_mcp.types import Answer
 
 KEEP_ENDED = 100
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -58,6 +61,14 @@ class Jobs:
             job.outcome = await work()
         except RlmError as error:
             job.outcome = error
+        except Exception as error:
+            # A run outlives the tool call that asked, so the call's outer edge is here: one broken
+            # run must not end the others.
+            log.exception("run %s broke", job.run_id)
+            job.outcome = RunBroken(
+                f"Run {job.run_id} broke: {type(error).__name__}: {error}.",
+                "This is a fault of rlm-mcp. get_trace shows how far it came; ask again.",
+            )
         finally:
             job.ended.set()
             self._forget()

@@ -18,6 +18,7 @@ from rlm_mcp.events import (
     TurnStarted,
 )
 from rlm_mcp.types import Usage
+from rlm_mcp.words import count
 
 LINE_CHARS = 100
 
@@ -50,8 +51,8 @@ class RunStatus:
         now = anyio.current_time()
         waited = now - self.since
         doing = f"{self.doing}, {waited:.0f} s" if self._open and waited >= 1 else self.doing
-        head = f"turn {self.turn}/{self.turns} · " if self.turns else "turn {self.turn} · "
-        tail = [f"{self.used.calls} calls", f"{_short(self.used.tokens)} tok"]
+        head = f"turn {self.turn}/{self.turns} · " if self.turns else f"turn {self.turn} · "
+        tail = [count(self.used.calls, "call"), f"{_short(self.used.tokens)} tok"]
         if self.used.cost is not None and self.used.calls:
             tail.append(f"${self.used.cost:.2f}")
         tail.append(f"{now - self.began:.0f} s")

@@ -1,0 +1,86 @@
+"""The status line that progress, terminal and callers share."""
+
+import pytest
+
+from rlm_mcp.events import (
+    CallEnded,
+    CallRetried,
+    CallStarted,
+    CellStarted,
+    Note,
+    RunEnded,
+    RunStarted,
+    TurnStarted,
+)
+from rlm_mcp.runs.status import LINE_CHARS, RunStatus
+from rlm_mcp.types import Budget, Usage
+
+pytestmark = pytest.mark.anyio
+
+STARTED = RunStarted("", "q", "ses", (), "qwen3:14b", "qwen3:14b", Budget(turns=20))
+
+
+def call(name, role="sub", batch=1):
+    return CallStarted("", name, 1, role, "qwen3:14b", "p", 1, batch)
+
+
+def ended(name, role="sub", cost=None):
+    usage = Usage(1, 900, 200, None, 0, cost, 1.0)
+    return CallEnded("", name, 1, role, "qwen3:14b", "ok", "r", 1, 0, usage)
+
+
+async def line_after(*events):
+    status = RunStatus()
+    for event in events:
+        await status.emit(event)
+    return status.line()
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ((), "turn 0 · starting · 0 calls · 0 tok · 0 s"),
+        (
+            (STARTED, TurnStarted("", 3), call("r1", "root")),
+            "turn 3/20 · waiting for qwen3:14b · 0 calls · 0 tok · 0 s",
+        ),
+        (
+            (STARTED, TurnStarted("", 1), CellStarted("", "c1", 1, "# count\nn = len(x)\n")),
+            "turn 1/20 · running code: n = len(x) · 0 calls · 0 tok · 0 s",
+        ),
+        (
+            (STARTED, *[call(f"s{n}", batch=3) for n in (1, 2, 3)], ended("s2")),
+            "turn 0/20 · asking 3 sub-questions, 1 done · 1 call · 1k tok · 0 s",
+        ),
+        (
+            (STARTED, call("r1", "root"), ended("r1", "root", cost=0.25)),
+            "turn 0/20 · waiting for qwen3:14b · 1 call · 1k tok · $0.25 · 0 s",
+        ),
+        (
+            (STARTED, call("r1"), CallRetried("", "r1", 1, "503 loading", 4.0)),
+            "turn 0/20 · retrying in 4 s: 503 loading · 0 calls · 0 tok · 0 s",
+        ),
+        (
+            (STARTED, RunEnded("", "turns", "x", (), Usage(), Usage(), 20, 1.0)),
+            "turn 0/20 · stopped by turns · 0 calls · 0 tok · 0 s",
+        ),
+    ],
+)
+async def test_the_line_says_what_a_run_is_doing(events, said):
+    assert await line_after(*events) == said
+
+
+async def test_the_line_is_never_longer_than_a_hundred_characters():
+    line = await line_after(STARTED, Note("", "a long note " * 50))
+
+    assert len(line) == LINE_CHARS
+    assert "…" in line
+
+
+async def test_every_event_moves_the_count_and_wakes_who_waits():
+    status = RunStatus()
+    waited_for = status.changed
+    await status.emit(STARTED)
+
+    assert waited_for.is_set()
+    assert status.seen == 1

@@ -1,0 +1,180 @@
+"""A snapshot being written: streamed into a hidden folder, renamed to its content's id."""
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rlm_mcp.contexts.blob import BlobWriter, read_blob
+from rlm_mcp.contexts.catalogue import FORMAT, Catalogue, to_manifest
+from rlm_mcp.errors import StoreFailed
+from rlm_mcp.tokens import estimate_sampled
+from rlm_mcp.types import ContextInfo, Document, Skip
+
+_PREFIX = ".draft-"
+_ABANDONED_S = 24 * 3600
+_SAMPLE_CHARS = 256 << 10
+
+
+class Draft:
+    """Documents go in with `begin`, `write` as often as needed, and `end`, in path order.
+
+    The id hashes the format, and of each document its path and a SHA-256 of its text as UTF-8: on a
+    processor with SHA instructions that is faster than BLAKE2. `headed` puts a header line above
+    each document; it must be False for one document and True for several.
+    """
+
+    def __init__(self, root: Path, folder: Path, blob: BlobWriter, *, headed: bool) -> None:
+        self.documents: list[Document] = []
+        self._root = root
+        self._folder = folder
+        self._blob = blob
+        self._headed = headed
+        self._digest = hashlib.sha256(b"rlm-mcp context %d\n" % FORMAT)
+        self._line_open = False
+
+    def begin(self, path: str) -> None:
+        """Start a document."""
+        if self._headed:
+            self._append(f"\n=== {path} ===\n" if self._line_open else f"=== {path} ===\n")
+        self._line_open = False
+        self._path = path
+        self._start = self._blob.chars
+        self._content = hashlib.sha256()
+        self._breaks = 0
+        self._bytes = 0
+
+    def write(self, text: str, source_bytes: int) -> None:
+        """Add text to the document, and say how many bytes of its source that was."""
+        self._bytes += source_bytes
+        if text:
+            self._content.update(text.encode("utf-8", "surrogatepass"))
+            self._breaks += text.count("\n")
+            self._line_open = text[-1] != "\n"
+            self._append(text)
+
+    def end(self) -> None:
+        """Finish the document."""
+        path = self._path.encode("utf-8")
+        self._digest.update(b"%d %b %b" % (len(path), path, self._content.digest()))
+        lines = self._breaks + self._line_open
+        chars = self._blob.chars - self._start
+        self.documents.append(Document(self._path, self._start, chars, lines, self._bytes))
+
+    def commit(self, name: str, skipped: Sequence[Skip]) -> ContextInfo:
+        """Make the snapshot visible, or find that it is there already.
+
+        The skips returned are the ones given; the manifest keeps those of its first load.
+
+        Raises:
+            StoreFailed: the data folder cannot take it.
+        """
+        folder = self._root / f"ctx_{self._digest.hexdigest()[:20]}"
+        with failures_of(self._root):
+            blob = self._blob
+            blob.flush()
+            tokens = estimate_sampled(
+                blob.chars,
+                lambda start, end: "".join(read_blob(blob.path, blob.kind, start, end)),
+                sample_chars=_SAMPLE_CHARS,
+            )
+            info = ContextInfo(
+                id=folder.name,
+                name=name,
+                documents=len(self.documents),
+                bytes=sum(document.bytes for document in self.documents),
+                chars=blob.chars,
+                lines=sum(document.lines for document in self.documents),
+                tokens_estimate=tokens,
+                skipped=tuple(skipped),
+                kind=blob.kind,
+                blob=folder / "blob",
+                manifest=folder / "manifest.json",
+            )
+            if not folder.exists():
+                self._publish(folder, to_manifest(Catalogue(info, tuple(self.documents))))
+        return info
+
+    def _publish(self, folder: Path, manifest: bytes) -> None:
+        self._blob.sync()
+        with (self._folder / "manifest.json").open("wb") as file:
+            file.write(manifest)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_folder(self._folder)
+        try:
+            self._folder.rename(folder)
+        except OSError as error:
+            # Another process was first: what it wrote is the same.
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                raise
+        _sync_folder(self._root)
+
+    def _append(self, text: str) -> None:
+        try:
+            self._blob.write(text)
+        except OSError as error:
+            raise _failed(self._root, error) from error
+
+
+@contextmanager
+def new_draft(root: Path, *, headed: bool) -> Iterator[Draft]:
+    """A draft in the store at `root`; whatever was not committed is gone afterwards.
+
+    Raises:
+        StoreFailed: the data folder cannot be written.
+    """
+    with failures_of(root):
+        root.mkdir(parents=True, exist_ok=True)
+        _sweep(root)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+    try:
+        with failures_of(root):
+            blob = BlobWriter(folder / "blob")
+        with blob:
+            yield Draft(root, folder, blob, headed=headed)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def failures_of(root: Path) -> Iterator[None]:
+    """What the system refuses inside becomes StoreFailed."""
+    try:
+        yield
+    except OSError as error:
+        raise _failed(root, error) from error
+
+
+def _failed(root: Path, error: OSError) -> StoreFailed:
+    return StoreFailed(
+        f"The snapshot cannot be written to {root}: {error.strerror}.",
+        "Free some space there, or set RLM_HOME to a folder that can be written.",
+    )
+
+
+def _sweep(root: Path) -> None:
+    """Remove what loads of killed processes left behind."""
+    for folder in root.glob(f"{_PREFIX}*"):
+        if time.time() - max(_changed_s(folder), _changed_s(folder / "blob")) > _ABANDONED_S:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _changed_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,97 @@
+"""What a source offers: documents that can be read one after the other, and what it left out."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rlm_mcp.types import Skip
+
+# Everything `str.splitlines` would cut at is among these: a path always stays on its line.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+Piece = tuple[str, int]
+"""Text and the number of source bytes it was made from."""
+
+Stamp = tuple[int, ...]
+"""What changes with a file's content (device, inode, size, times): equal stamps, equal text."""
+
+Tick = Callable[[], None]
+"""Called often by anything slow; raises when the load was cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A source that is the text itself, as the document `name`."""
+
+    content: str
+    name: str = "text"
+
+
+Source = str | Text
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A document on offer.
+
+    `read` gives its text piece by piece. With a reason for `message` its first step raises
+    SourceEmpty if there is none, and any step SourceUnreadable. `stamp` is None for what cannot be
+    recognised without reading it. `changed_ns` is when it last changed, in nanoseconds of the
+    system clock.
+    """
+
+    path: str
+    read: Callable[[], Iterator[Piece]]
+    stamp: Stamp | None = None
+    changed_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Everything one source offers, in path order. Paths are relative to `folder`, an absolute one.
+
+    `named` says that its one entry is what the user named, so that a failure to read it is an error
+    and not a skip.
+    """
+
+    name: str
+    folder: str
+    entries: tuple[Entry, ...]
+    skipped: tuple[Skip, ...] = ()
+    named: bool = False
+
+
+def merged(listings: Sequence[Listing]) -> Listing:
+    """Several listings as one, below the deepest folder they share; what is in two counts once."""
+    if len(listings) == 1:
+        return listings[0]
+    folder = os.path.commonpath([listing.folder for listing in listings])
+    entries: dict[str, Entry] = {}
+    skipped: dict[str, Skip] = {}
+    for listing in listings:
+        way = os.path.relpath(listing.folder, folder)
+        below = "" if way == os.curdir else shown(way) + "/"
+        for entry in listing.entries:
+            entries[below + entry.path] = replace(entry, path=below + entry.path)
+        for skip in listing.skipped:
+            skipped[below + skip.path] = Skip(below + skip.path, skip.reason)
+    return Listing(
+        name=f"{listings[0].name} and {len(listings) - 1} more",
+        folder=folder,
+        entries=tuple(entries[path] for path in sorted(entries)),
+        skipped=tuple(skipped[path] for path in sorted(skipped)),
+    )
+
+
+def shown(path: str) -> str:
+    """`path` as one line of clean text: control characters and stray bytes as escapes."""
+    if path.isascii() and path.isprintable():
+        return path
+    clean = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], clean)
+
+
+def reason_of(error: OSError) -> str:
+    """Why something could not be read, in words."""
+    return (error.strerror or type(error).__name__).lower()

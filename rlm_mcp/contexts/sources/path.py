@@ -1,0 +1,159 @@
+"""Files of this machine: a file, a folder with all below it, or a glob."""
+
+import difflib
+import glob
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from functools import partial
+from operator import attrgetter
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+from rlm_mcp.contexts.decode import decoder_for, is_binary
+from rlm_mcp.contexts.listing import Entry, Listing, Piece, Source, Tick, reason_of, shown
+from rlm_mcp.contexts.walk import WalkedFile, kind_of, walk
+from rlm_mcp.errors import SourceEmpty, SourceMissing, SourceUnreadable
+from rlm_mcp.types import Skip
+
+_CHUNK_BYTES = 256 << 10
+# A listed file may be a link or a pipe by now: the one is not followed, the other not waited for.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def offer(source: Source, tick: Tick) -> Listing | None:
+    """The documents at a path, `~` expanded.
+
+    A folder follows git's ignore rules, and so does a glob with `**`, which walks; a glob without
+    it takes the files it names. A link is followed when it is the path itself, never inside.
+
+    Raises:
+        SourceMissing: nothing stands there.
+        SourceUnreadable: it cannot be opened, or is no file and no folder.
+    """
+    if not isinstance(source, str):
+        return None
+    try:
+        path = Path(source).expanduser()
+        if glob.has_magic(source) and not os.path.lexists(path):
+            return _glob(path, tick)
+        path = path.absolute()
+        real = path.resolve(strict=True)
+        status = real.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return _folder(real, tick)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise _missing(Path(source).absolute()) from error
+    except (OSError, RuntimeError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        raise SourceUnreadable(
+            f"{shown(source)} cannot be read: {reason}.", "Mend that or name another path."
+        ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceUnreadable(
+            f"{shown(source)} is a {kind_of(status.st_mode)}.", "Name a file, a folder or a glob."
+        )
+    entry = _entry(shown(path.name), str(real), status)
+    return Listing(entry.path, str(path.parent.resolve()), (entry,), named=True)
+
+
+def _folder(folder: Path, tick: Tick) -> Listing:
+    files, skipped = walk(str(folder), tick)
+    return _listing(folder.name or str(folder), folder, files, skipped)
+
+
+def _glob(pattern: Path, tick: Tick) -> Listing:
+    depth = next(n for n, part in enumerate(pattern.parts) if glob.has_magic(part))
+    root = Path(*pattern.parts[:depth]).resolve(strict=True)
+    inner = "/".join(pattern.parts[depth:])
+    files, skipped = (_walked if "**" in inner else _named)(root, inner, tick)
+    if not files and not skipped:
+        raise SourceMissing(
+            f"Nothing matches {shown(str(pattern))}.", "Check the pattern; ** crosses folders."
+        )
+    return _listing(f"{root.name}/{inner}", root, files, skipped)
+
+
+def _walked(root: Path, inner: str, tick: Tick) -> tuple[list[WalkedFile], list[Skip]]:
+    matches = GitIgnoreSpec.from_lines([f"/{inner}"]).match_file
+    files, skipped = walk(str(root), tick)
+    return [file for file in files if matches(file.path)], [
+        skip for skip in skipped if skip.path.endswith(("/", "*")) or matches(skip.path)
+    ]
+
+
+def _named(root: Path, inner: str, tick: Tick) -> tuple[list[WalkedFile], list[Skip]]:
+    files: list[WalkedFile] = []
+    skipped: list[Skip] = []
+    for place in root.glob(inner):
+        tick()
+        path = str(place.relative_to(root))
+        status = place.lstat()
+        if stat.S_ISREG(status.st_mode):
+            files.append(WalkedFile(path, status))
+        elif stat.S_ISDIR(status.st_mode):
+            skipped.append(Skip(f"{shown(path)}/", "a folder: only ** looks into folders"))
+        else:
+            skipped.append(Skip(shown(path), kind_of(status.st_mode)))
+    return files, skipped
+
+
+def _listing(
+    name: str, folder: Path, files: Iterable[WalkedFile], skipped: Iterable[Skip]
+) -> Listing:
+    place = str(folder)
+    entries = [_entry(shown(file.path), f"{place}/{file.path}", file.status) for file in files]
+    return Listing(
+        name=shown(name),
+        folder=place,
+        entries=tuple(sorted(entries, key=attrgetter("path"))),
+        skipped=tuple(sorted(skipped, key=attrgetter("path"))),
+    )
+
+
+def _entry(path: str, file: str, status: os.stat_result) -> Entry:
+    return Entry(
+        path=path,
+        read=partial(_read, file),
+        stamp=(
+            status.st_dev,
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+        ),
+        changed_ns=max(status.st_mtime_ns, status.st_ctime_ns),
+    )
+
+
+def _read(file: str) -> Iterator[Piece]:
+    try:
+        number = os.open(file, _FLAGS)
+        try:
+            chunk = os.read(number, _CHUNK_BYTES)
+            if is_binary(chunk):
+                raise SourceEmpty("binary", "Name a file that holds text.")
+            decoder = decoder_for(chunk)
+            while chunk:
+                yield decoder.decode(chunk), len(chunk)
+                chunk = os.read(number, _CHUNK_BYTES)
+        finally:
+            os.close(number)
+    except OSError as error:
+        raise SourceUnreadable(reason_of(error), "Mend that or name another file.") from error
+    if rest := decoder.decode(b"", True):
+        yield rest, 0
+
+
+def _missing(path: Path) -> SourceMissing:
+    """Names the closest thing that does exist, in the deepest folder that does."""
+    while not path.parent.is_dir():
+        path = path.parent
+    try:
+        siblings = [place.name for place in path.parent.iterdir()]
+    except OSError:
+        siblings = []
+    near = difflib.get_close_matches(path.name, siblings, n=1)
+    hint = f"Did you mean {path.parent / near[0]}?" if near else f"{path.parent} does exist."
+    return SourceMissing(f"There is no {shown(str(path))}.", shown(hint))

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from rlm_mcp.engine.run import Run
 from rlm_mcp.engine.session import Session
 from rlm_mcp.errors import RlmError, RunInterrupted, TooManySessions, UnknownSession
 from rlm_mcp.events import Event, RunEnded, RunFailed
-from rlm_mcp.llm.models import Models
+from rlm_mcp.llm.models import ModelPair, Models
 from rlm_mcp.protocols import Sink
 from rlm_mcp.repl.local import LocalBackend
 from rlm_mcp.runs.costs import Costs, CostScope, costs
@@ -34,13 +34,17 @@ CLOSE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a caller asks. `contexts` are names or ids; None takes all of the session's."""
+    """What a caller asks. `contexts` are names or ids; None takes all of the session's.
+
+    `models` take the place of names: a library caller may bring its own.
+    """
 
     text: str
     contexts: Sequence[str] | None = None
     budget: Budget | None = None
     model: str | None = None
     sub_model: str | None = None
+    models: ModelPair | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,11 @@ class Service:
         session.used_at = anyio.current_time()
         return session
 
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The open ones, in the order of their start."""
+        return tuple(self._sessions.values())
+
     async def end_session(self, handle: str) -> None:
         """Cancel its runs and end its REPL. Nothing happens if it is gone."""
         if self._sessions.pop(handle, None) is not None:
@@ -115,7 +124,7 @@ class Service:
         session: Session,
         sources: Sequence[str],
         *,
-        text: str | None = None,
+        text: str | Mapping[str, str] | None = None,
         name: str | None = None,
         progress: Callable[[LoadProgress], None] | None = None,
     ) -> ContextInfo:
@@ -141,7 +150,7 @@ class Service:
             EndpointError: no model answers.
         """
         contexts = session.select(query.contexts)
-        pair = await self.models.resolve(query.model, query.sub_model)
+        pair = query.models or await self.models.resolve(query.model, query.sub_model)
         run_id = f"run_{secrets.token_urlsafe(9)}"
         status = RunStatus()
         journal = self.journal.sink(run_id, session.handle, session.epoch)

@@ -27,7 +27,7 @@ ARROWS = {
     "library": {"service", "engine", "runs", "llm", "repl", "contexts"},
     "cli": {"cli", "library", "server", "service", "engine", "runs", "llm", "repl", "contexts"},
     "__main__": {"cli"},
-    "__init__": {"library"},
+    "__init__": {"library", "runs"},
 }
 BANNED = {
     "manager", "handler", "util", "utils", "helper", "helpers", "base", "common", "misc", "data",

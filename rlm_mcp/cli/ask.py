@@ -1,0 +1,140 @@
+"""`rlm-mcp ask`: load, ask, and print the answer, with nothing else on standard output."""
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import click
+
+from rlm_mcp.errors import RlmError
+from rlm_mcp.settings import Settings
+from rlm_mcp.types import Answer, ContextInfo
+
+if TYPE_CHECKING:
+    from rlm_mcp.cli.live import LiveLine
+    from rlm_mcp.engine.session import Session
+    from rlm_mcp.runs.jobs import Job
+    from rlm_mcp.service import Service
+
+ANSWERED, FAILED, SPENT, INTERRUPTED = 0, 1, 3, 130
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked, of which paths; `-` is standard input."""
+
+    paths: tuple[str, ...]
+    question: str
+
+
+def sandbox_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option that names a box, for commands that run model-written code."""
+    return click.option(
+        "--sandbox",
+        type=click.Choice(["auto", "linux", "plain"]),
+        help="`plain` runs model-written code with your rights.",
+    )(command)
+
+
+@click.command()
+@click.argument("path", nargs=-1, required=True)
+@click.argument("question")
+@click.option("--api-url", help="OpenAI-compatible endpoint, like http://localhost:8080/v1.")
+@click.option("--model", help="Root model; `auto` takes the endpoint's first.")
+@click.option("--sub-model", help="Model that code asks; `auto` is the root's.")
+@click.option("--turns", "max_turns", type=int, help="Most turns of the root model.")
+@click.option("--calls", "max_calls", type=int, help="Most model calls.")
+@click.option("--tokens", "max_tokens", type=int, help="Most tokens, in and out.")
+@click.option("--cost", "max_cost", type=float, help="Highest cost, in the prices' currency.")
+@click.option("--seconds", "max_seconds", type=float, help="Longest time.")
+@click.option("--depth", "max_depth", type=int, help="1: sub-calls. 2 and more: nested REPLs too.")
+@sandbox_option
+@click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the answer and nothing else.")
+def ask(
+    path: tuple[str, ...], question: str, *, as_json: bool, quiet: bool, **overrides: object
+) -> int:
+    """Ask QUESTION about files, folders or globs; a PATH of - reads text from standard input.
+
+    The answer goes to standard output, everything else to standard error. Exit code: 0 answered,
+    1 failed, 2 wrong usage, 3 a budget was spent (the best answer so far is printed), 130
+    interrupted (likewise).
+    """
+    settings = Settings.load(None, **overrides)
+    answer, contexts = anyio.run(_answer, settings, Request(path, question), quiet)
+    from rlm_mcp.cli import report
+
+    if as_json:
+        click.echo(report.as_json(answer, contexts))
+    elif answer.text:
+        click.echo(answer.text)
+    if not quiet:
+        click.echo("\n".join(report.closing(answer)), err=True)
+    return _exit_code(answer)
+
+
+async def _answer(
+    settings: Settings, request: Request, quiet: bool
+) -> tuple[Answer, Sequence[ContextInfo]]:
+    from rlm_mcp.cli.live import live_line
+    from rlm_mcp.service import Query, open_service
+
+    async with open_service(settings) as service:
+        with live_line(quiet=quiet) as line:
+            session = await service.new_session()
+            await _load(service, session, request.paths, line)
+            job = await service.start(session, Query(request.question))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(line.follow, job)
+                answer = await settled(job)
+        return answer, session.contexts
+
+
+async def _load(
+    service: "Service", session: "Session", paths: Sequence[str], line: "LiveLine"
+) -> None:
+    files = [path for path in paths if path != STDIN]
+    if files:
+        await service.load(session, files, progress=line.loading)
+    if STDIN in paths:
+        text = await anyio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
+        await service.load(session, [], text=text, name="stdin")
+
+
+async def settled(job: "Job") -> Answer:
+    """The run's answer; after Ctrl-C its best so far.
+
+    Raises:
+        RlmError: the run failed.
+    """
+    async with anyio.create_task_group() as tasks:
+        if sys.platform != "win32":
+            tasks.start_soon(_cancel_on_interrupt, job)
+        await job.ended.wait()
+        tasks.cancel_scope.cancel()
+    if isinstance(job.outcome, RlmError):
+        raise job.outcome
+    assert job.outcome is not None
+    return job.outcome
+
+
+async def _cancel_on_interrupt(job: "Job") -> None:
+    with anyio.open_signal_receiver(signal.SIGINT) as signals:
+        async for _ in signals:
+            job.cancel()
+
+
+def _exit_code(answer: Answer) -> int:
+    match answer.stopped_by:
+        case "answer":
+            return ANSWERED
+        case "cancelled":
+            return INTERRUPTED
+        case "endpoint":
+            return FAILED
+        case _:
+            return SPENT

@@ -1,0 +1,55 @@
+"""The command `rlm-mcp`: its subcommands, and the edge where errors become words and exit codes."""
+
+import sys
+
+import click
+
+from rlm_mcp.cli.ask import ask
+from rlm_mcp.cli.demo import demo
+from rlm_mcp.cli.serve import serve
+from rlm_mcp.cli.traces import traces
+from rlm_mcp.errors import RlmError
+
+FAILED = 1
+INTERRUPTED = 130
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rlm-mcp", message="rlm-mcp %(version)s")
+@click.pass_context
+def command(context: click.Context) -> None:
+    """Ask questions of text far larger than any model's window, on a model of your own.
+
+    Without a command: serve MCP on standard input and output, as an MCP client starts it.
+    Settings come from RLM_ environment variables; the README lists them.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(serve)
+
+
+for subcommand in (serve, ask, demo, traces):
+    command.add_command(subcommand)
+
+
+def main() -> None:
+    """Run the command and exit: 0 answer, 1 error, 2 usage, 3 budget spent, 130 interrupted."""
+    try:
+        code = command.main(prog_name="rlm-mcp", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the outer edge: a person gets words, no traceback
+        click.echo(_told(error), err=True)
+        code = FAILED
+    sys.exit(code)
+
+
+def _told(error: BaseException) -> str:
+    """What a person reads of an error. A task group may have wrapped it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, RlmError):
+        return f"error: {error.message}\n{error.hint}"
+    return f"error: {type(error).__name__}: {error}\nThis is a defect of rlm-mcp: please report it."

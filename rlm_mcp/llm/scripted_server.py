@@ -1,0 +1,203 @@
+"""Scripted models behind real HTTP: a small OpenAI-compatible server on loopback."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import orjson
+from anyio.abc import SocketAttribute, SocketStream
+from anyio.streams.buffered import BufferedByteStream
+
+from rlm_mcp.llm.script import Ledger, Player, Script, ScriptedReply, count_prompt
+from rlm_mcp.types import Message
+
+_HEAD_BYTES = 64 << 10
+_PIECE_CHARS = 256
+_GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+
+@asynccontextmanager
+async def serve(
+    script: Script | Mapping[str, Script],
+    *,
+    port: int = 0,
+    latency_s: float = 0.0,
+    slots: int = 4,
+    window_tokens: int | None = None,
+) -> AsyncIterator["ScriptedServer"]:
+    """Serve one script as the model `scripted`, or several by model name, on 127.0.0.1.
+
+    Each reply comes `latency_s` after its request. `slots` is what `/props` reports; requests
+    beyond are answered too, and `peak` tells. What a script raises ends the server.
+    """
+    scripts = script if isinstance(script, Mapping) else {"scripted": script}
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    server = ScriptedServer(
+        port=listener.extra_attributes[SocketAttribute.local_port](),
+        players={name: Player(each, window_tokens) for name, each in scripts.items()},
+        latency_s=latency_s,
+        slots=slots,
+        window_tokens=window_tokens,
+    )
+    async with listener, anyio.create_task_group() as connections:
+        connections.start_soon(listener.serve, server.converse)
+        yield server
+        connections.cancel_scope.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    body: bytes
+
+
+class ScriptedServer:
+    """A running server and what it saw.
+
+    `ledger` is its own bill, `requests` the last 1,000 prompts, `peak` the most chat requests it
+    had at once, `disconnects` how many clients left before their reply; `disconnected` is set by
+    the first of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int,
+        players: Mapping[str, Player],
+        latency_s: float,
+        slots: int,
+        window_tokens: int | None,
+    ) -> None:
+        self.url = f"http://127.0.0.1:{port}/v1"
+        self.ledger = Ledger()
+        self.requests: deque[tuple[Message, ...]] = deque(maxlen=1000)
+        self.in_flight = 0
+        self.peak = 0
+        self.disconnects = 0
+        self.disconnected = anyio.Event()
+        self._players = players
+        self._latency_s = latency_s
+        self._slots = slots
+        self._window_tokens = window_tokens
+
+    async def converse(self, stream: SocketStream) -> None:
+        """Answer the requests of one connection until either side ends it."""
+        async with stream:
+            buffered = BufferedByteStream(stream)
+            try:
+                while await self._answer(await _receive(buffered), buffered):
+                    pass
+            except (*_GONE, anyio.IncompleteRead, anyio.DelimiterNotFound):
+                return
+
+    async def _answer(self, request: _Request, stream: BufferedByteStream) -> bool:
+        """Send the reply to one request; False if the connection must not be used again."""
+        route = (request.method, request.path.partition("?")[0])
+        if route == ("POST", "/v1/chat/completions"):
+            return await self._chat(request.body, stream)
+        if route == ("GET", "/v1/models"):
+            await stream.send(_whole(200, orjson.dumps(self._models())))
+        elif route == ("GET", "/props"):
+            await stream.send(_whole(200, orjson.dumps({"total_slots": self._slots})))
+        else:
+            await stream.send(_whole(404, b'{"detail":"Not Found"}'))
+        return True
+
+    def _models(self) -> dict[str, Any]:
+        window = {} if self._window_tokens is None else {"max_model_len": self._window_tokens}
+        listed = [{"id": name, "object": "model", **window} for name in self._players]
+        return {"object": "list", "data": listed}
+
+    async def _chat(self, body: bytes, stream: BufferedByteStream) -> bool:
+        asked = orjson.loads(body)
+        name = asked["model"]
+        if name not in self._players:
+            message = f"The model `{name}` does not exist."
+            await stream.send(_whole(404, orjson.dumps({"error": {"message": message}})))
+            return True
+        messages = tuple(Message(each["role"], each["content"]) for each in asked["messages"])
+        self.requests.append(messages)
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        try:
+            reply = await self._players[name].reply(messages, asked.get("max_tokens"))
+            if not await self._wait(reply, stream):
+                self.ledger.fail(name)
+                return False
+            self.ledger.add(name, messages, reply)
+        finally:
+            self.in_flight -= 1
+        wire = _reply_bytes(reply, messages, asked)
+        if reply.fault == "drop_mid":
+            wire = wire[: len(wire) // 2]
+        await stream.send(wire)
+        return reply.fault is None
+
+    async def _wait(self, reply: ScriptedReply, stream: BufferedByteStream) -> bool:
+        """Let the latency pass; False if the client left meanwhile or is to be dropped."""
+        if reply.fault == "drop":
+            return False
+        if reply.fault != "hang" and not self._latency_s:
+            return True
+        with anyio.move_on_after(None if reply.fault == "hang" else self._latency_s):
+            with suppress(*_GONE):
+                await stream.receive(1)
+            self.disconnects += 1
+            self.disconnected.set()
+            return False
+        return True
+
+
+async def _receive(stream: BufferedByteStream) -> _Request:
+    head = await stream.receive_until(b"\r\n\r\n", _HEAD_BYTES)
+    start, *lines = head.decode("latin-1").split("\r\n")
+    method, path, _ = start.split(" ", 2)
+    fields = {name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+    body = await stream.receive_exactly(int(fields.get("content-length", 0)))
+    return _Request(method, path, body)
+
+
+def _reply_bytes(
+    reply: ScriptedReply, messages: tuple[Message, ...], asked: dict[str, Any]
+) -> bytes:
+    if reply.status != 200 or reply.raw is not None:
+        return _whole(reply.status, reply.error_body, reply.headers)
+    given, made = count_prompt(messages), reply.output_tokens
+    usage = {"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made}
+    shown = {"usage": usage} if reply.reports_usage else {}
+    head = {"id": "scripted", "created": 0, "model": asked["model"]}
+    if asked.get("stream"):
+        head["object"] = "chat.completion.chunk"
+        wanted = (asked.get("stream_options") or {}).get("include_usage")
+        chunks = [*_choices(reply), *([{"choices": [], **shown}] if wanted and shown else [])]
+        events = [orjson.dumps(head | chunk) for chunk in chunks]
+        body = b"".join(b"data: %b\n\n" % event for event in [*events, b"[DONE]"])
+        return _whole(200, body, {"content-type": "text/event-stream", **reply.headers})
+    head["object"] = "chat.completion"
+    message = {"role": "assistant", "content": reply.text, "reasoning_content": reply.reasoning}
+    choice = {"index": 0, "finish_reason": reply.finish_reason, "message": message}
+    return _whole(200, orjson.dumps(head | {"choices": [choice], **shown}), reply.headers)
+
+
+def _choices(reply: ScriptedReply) -> Iterator[dict[str, Any]]:
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None}]
+    deltas += [{"reasoning_content": piece} for piece in _pieces(reply.reasoning)]
+    deltas += [{"content": piece} for piece in _pieces(reply.text)]
+    for delta in deltas:
+        yield {"choices": [{"index": 0, "finish_reason": None, "delta": delta}]}
+    yield {"choices": [{"index": 0, "finish_reason": reply.finish_reason, "delta": {}}]}
+
+
+def _pieces(text: str) -> Iterator[str]:
+    return (text[at : at + _PIECE_CHARS] for at in range(0, len(text), _PIECE_CHARS))
+
+
+def _whole(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
+    fields = {"content-type": "application/json", "content-length": str(len(body))}
+    fields |= {name.lower(): value for name, value in (headers or {}).items()}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"HTTP/1.1 {status} Scripted\r\n{head}\r\n".encode("latin-1") + body

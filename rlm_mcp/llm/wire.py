@@ -1,0 +1,203 @@
+"""Chat completions on the wire: the request's bytes, and replies read whole or event by event.
+
+The API: https://platform.openai.com/docs/api-reference/chat; events: the WHATWG's "server-sent
+events". Servers deviate from both, so every field is taken as what it is and not as promised.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from rlm_mcp.llm.refusals import Refusal
+from rlm_mcp.types import Message
+
+_ABOUT_FIELDS = re.compile(
+    r"stream|(?:unexpected|unknown|extra) (?:field|input|param)|unrecogni[sz]ed|not permitted",
+    re.IGNORECASE,
+)
+_OPEN, _CLOSE = "<think>", "</think>"
+# Templates that open the thinking themselves leave only its end in the reply, on a line of its own.
+_LONE_CLOSE = re.compile(rf"(?:\A|\n)[ \t]*{_CLOSE}[ \t]*(?:\n|\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Which optional parts of the protocol an endpoint is spoken to with."""
+
+    streams: bool = True
+    limit_field: str = "max_tokens"
+
+    def after(self, refusal: Refusal) -> "Dialect | None":
+        """What to try next when a request was refused for one of its fields, None if it was not."""
+        if refusal.status not in {400, 422}:
+            return None
+        if "max_completion_tokens" in refusal.text and self.limit_field == "max_tokens":
+            return replace(self, limit_field="max_completion_tokens")
+        if self.streams and _ABOUT_FIELDS.search(refusal.text):
+            return replace(self, streams=False)
+        return None
+
+
+def chat_request(
+    model: str, messages: Sequence[Message], max_tokens: int | None, dialect: Dialect
+) -> bytes:
+    """The body of a request; only standard fields, because some servers refuse any other."""
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": m.role, "content": m.content} for m in messages],
+    }
+    if max_tokens is not None:
+        body[dialect.limit_field] = max_tokens
+    if dialect.streams:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        # Lone surrogates (bytes that were no text) have no UTF-8 form; no server could read them.
+        for message in body["messages"]:
+            message["content"] = message["content"].encode("utf-8", "replace").decode()
+        return orjson.dumps(body)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Token counts an endpoint reported. `cached` is None if it says nothing of its cache."""
+
+    input: int
+    output: int
+    cached: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WireReply:
+    """A complete reply: `text` without thinking, `counted` None if no usage was reported."""
+
+    text: str
+    reasoning: str
+    finish_reason: str | None
+    counted: Counted | None
+
+
+class EventLines:
+    """Cuts a byte stream into the payloads of its `data:` lines.
+
+    Takes either line end, drops comments and other fields. One line is one payload: no model
+    server spreads an event over several, and some forget the blank line between two.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    @property
+    def pending(self) -> int:
+        """Bytes of the line that has no end yet."""
+        return len(self._rest)
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The payloads that `chunk` completes."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line[5:].strip()
+
+    def end(self) -> Iterator[bytes]:
+        """The payload of a last line without an end."""
+        return self.feed(b"\n")
+
+
+class ReplyBuilder:
+    """Puts a reply together from streamed chunks, or from one whole reply.
+
+    `chars` counts text and thinking so far; `is_complete` turns true with a finish reason.
+    """
+
+    def __init__(self) -> None:
+        self._content: list[str] = []
+        self._reasoning: list[str] = []
+        self._finish_reason: str | None = None
+        self._counted: Counted | None = None
+        self.chars = 0
+        self.is_complete = False
+
+    def add(self, chunk: Any) -> bool:
+        """Take one JSON value; False if it is no part of a chat reply."""
+        if not isinstance(chunk, dict):
+            return False
+        self._counted = _counted(chunk) or self._counted
+        choices = chunk.get("choices")
+        if not isinstance(choices, list):
+            return False
+        for choice in choices[:1]:
+            self._take(choice)
+        return True
+
+    def finish(self, reason: str | None = None) -> WireReply:
+        """The reply; `reason` stands in for a finish reason that never came."""
+        content, reasoning = "".join(self._content), "".join(self._reasoning)
+        finish_reason = self._finish_reason or reason
+        text, thinking = split_thinking(content, cut=finish_reason == "length")
+        reasoning += thinking
+        if not text.strip() and finish_reason != "length" and reasoning:
+            # Some servers file the whole reply under thinking when the model never closed it.
+            text, reasoning = reasoning, ""
+        return WireReply(text, reasoning, finish_reason, self._counted)
+
+    def _take(self, choice: Any) -> None:
+        if not isinstance(choice, dict):
+            return
+        part = choice.get("delta") or choice.get("message")
+        if isinstance(part, dict):
+            content = _text(part.get("content"))
+            reasoning = _text(part.get("reasoning_content")) or _text(part.get("reasoning"))
+            self._content.append(content)
+            self._reasoning.append(reasoning)
+            self.chars += len(content) + len(reasoning)
+        if reason := choice.get("finish_reason"):
+            self._finish_reason = str(reason)
+            self.is_complete = True
+
+
+def is_error(chunk: Any) -> bool:
+    """Whether a JSON value sent with status 200 is an error all the same."""
+    return isinstance(chunk, dict) and bool(chunk.get("error") or chunk.get("object") == "error")
+
+
+def split_thinking(content: str, *, cut: bool) -> tuple[str, str]:
+    """The reply and the thinking in front of it; `cut` says the reply ended before its time."""
+    start = content.lstrip()
+    if start.startswith(_OPEN):
+        thinking, close, text = start.removeprefix(_OPEN).partition(_CLOSE)
+        if close:
+            return text.lstrip(), thinking
+        return ("", thinking) if cut else (thinking, "")
+    if (lone := _LONE_CLOSE.search(content)) and _OPEN not in content[: lone.start()]:
+        return content[lone.end() :].lstrip(), content[: lone.start()]
+    return content, ""
+
+
+def _text(value: Any) -> str:
+    """Content as text; some servers send a list of parts."""
+    if isinstance(value, list):
+        return "".join(_text(part.get("text")) for part in value if isinstance(part, dict))
+    return value if isinstance(value, str) else ""
+
+
+def _counted(chunk: dict[str, Any]) -> Counted | None:
+    usage, timings = chunk.get("usage"), chunk.get("timings")
+    if isinstance(usage, dict):
+        given, made = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        details = usage.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    elif isinstance(timings, dict):
+        cached, fresh = timings.get("cache_n"), timings.get("prompt_n")
+        given = (cached or 0) + fresh if isinstance(fresh, int) else None
+        made = timings.get("predicted_n")
+    else:
+        return None
+    # Servers that count nothing say 0 and 0; no prompt has no tokens.
+    if not isinstance(given, int) or not isinstance(made, int) or given <= 0 or made < 0:
+        return None
+    return Counted(given, made, cached if isinstance(cached, int) else None)

@@ -1,0 +1,26 @@
+"""No box: model-written code runs with the user's rights, and every answer says so."""
+
+import sys
+
+from rlm_mcp.errors import SandboxUnavailable
+from rlm_mcp.repl.messages import Hello
+
+SANDBOXED = False
+
+
+def require() -> None:
+    """Anywhere a socket's descriptor can be handed to a child.
+
+    Raises:
+        SandboxUnavailable: this is Windows.
+    """
+    if sys.platform == "win32":
+        raise SandboxUnavailable(
+            "The REPL does not run on Windows itself yet.",
+            "Run rlm-mcp inside WSL2; there the Linux sandbox works.",
+        )
+
+
+def proved(hello: Hello) -> tuple[str, ...]:
+    """What little is limited."""
+    return hello.layers

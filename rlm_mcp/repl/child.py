@@ -1,0 +1,149 @@
+"""One guest process: start it, speak with it, signal it, bury it."""
+
+import array
+import contextlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from typing import Self
+
+import anyio
+from anyio.abc import Process
+
+from rlm_mcp.errors import ReplUnavailable
+from rlm_mcp.repl.guest.wire import Message, Splitter, pack
+from rlm_mcp.repl.program import Program
+
+CHUNK_BYTES = 1 << 18
+END_S = 5.0
+ENVIRONMENT = {
+    "TZ": "UTC",
+    "LC_ALL": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "MALLOC_ARENA_MAX": "2",
+}
+
+
+class Child:
+    """A running guest. Its owner drives `write` and `read` in tasks and then awaits `end`."""
+
+    def __init__(self, process: Process, wire: socket.socket, frame_bytes: int) -> None:
+        self._process = process
+        self._wire = wire
+        self._splitter = Splitter(frame_bytes)
+        self._outbox: deque[tuple[memoryview, tuple[int, ...]]] = deque()
+        self._written = anyio.Event()
+
+    @classmethod
+    async def start(cls, program: Program, frame_bytes: int) -> Self:
+        """Start a guest that runs the program.
+
+        It must be the event loop's own thread that starts it: on Linux the guest ends with the
+        thread that did.
+
+        Raises:
+            ReplUnavailable: the system starts no process.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs, program.file.open("rb") as file:
+            descriptors = (theirs.fileno(), file.fileno())
+            command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c"]
+            try:
+                process = await anyio.open_process(
+                    [*command, program.loader, *map(str, descriptors)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    env=ENVIRONMENT,
+                    start_new_session=True,
+                    pass_fds=descriptors,
+                )
+            except OSError as error:
+                ours.close()
+                raise ReplUnavailable(
+                    f"No REPL process could be started: {error}.",
+                    "Free memory or raise the limit of processes, then try again.",
+                ) from error
+        ours.setblocking(False)
+        return cls(process, ours, frame_bytes)
+
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Put a frame behind those to be written; the descriptors are closed once they are over."""
+        self._outbox.append((memoryview(pack(message)), tuple(descriptors)))
+        self._written.set()
+
+    async def write(self) -> None:
+        """Write what is sent, until cancelled or the guest is gone."""
+        with contextlib.suppress(ConnectionError, BrokenPipeError):
+            while True:
+                while self._outbox:
+                    await self._write_frame(*self._outbox[0])
+                    self._close(self._outbox.popleft()[1])
+                self._written = anyio.Event()
+                await self._written.wait()
+
+    async def _write_frame(self, rest: memoryview, descriptors: tuple[int, ...]) -> None:
+        rights = array.array("i", descriptors)
+        extra = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else []
+        while rest:
+            try:
+                rest = rest[self._wire.sendmsg([rest], extra) :]
+                extra = []
+            except BlockingIOError:
+                await anyio.wait_writable(self._wire)
+
+    async def read(self) -> AsyncGenerator[Message, None]:
+        """Every message until the guest is gone.
+
+        Raises:
+            BadFrame: it sent something that is no frame.
+        """
+        while True:
+            await anyio.wait_readable(self._wire)
+            try:
+                chunk = self._wire.recv(CHUNK_BYTES)
+            except BlockingIOError:
+                continue
+            except ConnectionError:
+                return
+            if not chunk:
+                return
+            for message in self._splitter.feed(chunk):
+                yield message
+
+    def grow(self, space_bytes: int) -> None:
+        """Let the guest have that much address space."""
+        limits = resource.prlimit(self._process.pid, resource.RLIMIT_AS)
+        resource.prlimit(self._process.pid, resource.RLIMIT_AS, (space_bytes, limits[1]))
+
+    def interrupt(self) -> None:
+        """SIGINT: user code sees a KeyboardInterrupt."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """SIGKILL for the guest and whatever it started."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def end(self) -> int | None:
+        """Kill it, wait for its end, close everything; its exit status, None if it will not go."""
+        self.kill()
+        with anyio.move_on_after(END_S, shield=True):
+            await self._process.wait()
+        self._wire.close()
+        while self._outbox:
+            self._close(self._outbox.popleft()[1])
+        return self._process.returncode
+
+    @staticmethod
+    def _close(descriptors: tuple[int, ...]) -> None:
+        for descriptor in descriptors:
+            os.close(descriptor)

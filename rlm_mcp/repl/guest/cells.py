@@ -1,0 +1,164 @@
+"""Executing cells in one lasting namespace, as a notebook does."""
+
+import ast
+import builtins
+import linecache
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from .calls import Calls, Queries
+from .capture import Capture
+from .channel import Interrupts
+from .contexts import Context, names_of
+from .finals import Finals
+from .memory import reserved
+from .show import LISTED, Repr, error_text, user_names, variable
+from .wire import Message
+
+THREADS_END_S = 0.25
+ECHO_ITEMS = 100
+ECHO_LEVELS = 6
+StopThread = Callable[[int], None]
+
+
+def _no_input(_prompt: object = "") -> str:
+    raise RuntimeError("input() has nobody to ask here; everything there is stands in `context`")
+
+
+def _exit(code: object = None) -> None:
+    raise SystemExit(code)
+
+
+class Notebook:
+    """The namespace of the cells, the names in it that are ours, and how a cell runs.
+
+    Ours are put back after every cell, so that a cell that overwrites one cannot break the next.
+    """
+
+    def __init__(self, calls: Calls, interrupts: Interrupts, stop_thread: StopThread) -> None:
+        self._calls = calls
+        self._interrupts = interrupts
+        self._stop_thread = stop_thread
+        self._stubborn: set[threading.Thread] = set()
+        # A real module, so that classes of cells can be pickled and their annotations resolved.
+        module = sys.modules["__main__"] = ModuleType("__main__")
+        self._namespace: dict[str, Any] = module.__dict__
+        self._finals = Finals(self._namespace, self._user_names)
+
+        def SHOW_VARS() -> None:  # noqa: N802 - the name the models were taught
+            """Print the variables that cells have bound."""
+            for name, kind, size, preview in self._variables():
+                length = "" if size is None else f"[{size:,}]"
+                sys.stdout.write(f"{name}: {kind}{length} = {preview}\n")
+
+        SHOW_VARS.__qualname__, SHOW_VARS.__module__ = "SHOW_VARS", "__main__"
+        self._ours: dict[str, Any] = {
+            **Queries(calls).functions,
+            **self._finals.functions,
+            "SHOW_VARS": SHOW_VARS,
+        }
+        self.use([])
+        builtins.input = _no_input
+        builtins.exit = builtins.quit = _exit  # type: ignore[assignment]  # as `site` has them
+
+    def use(self, contexts: list[Context]) -> None:
+        """From now on these are the contexts."""
+        self._ours.update(names_of(contexts))
+        self._namespace.update(self._ours)
+
+    def run(self, cell: Message) -> Message:
+        """Execute a cell and say what it did; whatever it raises ends in the result."""
+        output = Capture(cell["output_chars"])
+        self._calls.begin(cell["message_bytes"])
+        self._finals.begin(cell["answer_chars"], fresh_answer=cell["fresh_answer"])
+        status, error = "ok", None
+        self._interrupts.forget()
+        try:
+            with reserved(), self._printing_to(output), self._interrupts.armed():
+                self._execute(cell["code"], f"<cell {cell['number']}>", output)
+        except BaseException as raised:
+            status, error = self._failure(raised)
+        self._calls.end()
+        self._stop_threads(output)
+        final, draft, variables = self._look()
+        restored = [n for n, value in self._ours.items() if self._namespace.get(n) is not value]
+        self._namespace.update(self._ours)
+        return {
+            "t": "done",
+            "number": cell["number"],
+            "status": status,
+            "error": error,
+            "output": output.shown(),
+            "output_chars": output.written_chars,
+            "final": final if status == "ok" else None,
+            "draft": draft,
+            "variables": variables,
+            "restored": restored,
+        }
+
+    def _execute(self, code: str, name: str, output: Capture) -> None:
+        linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+        tree = ast.parse(code, name)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, name, "exec", dont_inherit=True), self._namespace)
+        if isinstance(last, ast.Expr):
+            expression = compile(ast.Expression(last.value), name, "eval", dont_inherit=True)
+            value = eval(expression, self._namespace)
+            if value is not None:
+                output.write(Repr(output.limit_chars, ECHO_ITEMS, ECHO_LEVELS).repr(value) + "\n")
+
+    def _failure(self, raised: BaseException) -> tuple[str, str]:
+        if isinstance(raised, SystemExit):
+            return "error", f"SystemExit({raised.code!r}): the cell ended here; the REPL goes on"
+        status = "interrupted" if self._interrupts.fired else "error"
+        if isinstance(raised, MemoryError):
+            status = "memory"
+        try:
+            return status, error_text(raised)
+        except BaseException as again:
+            return status, f"{type(raised).__name__} (no traceback: {type(again).__name__})"
+
+    def _look(self) -> tuple[Any, str | None, list[list[Any]]]:
+        """Final, draft, variables: their reprs are user code and may raise or never end."""
+        try:
+            with self._interrupts.armed():
+                return *self._finals.end(), self._variables()
+        except BaseException:
+            return self._finals.given, None, []
+
+    def _user_names(self) -> list[str]:
+        ours = self._ours
+        if isinstance(self._namespace.get("answer"), dict):
+            ours = {**ours, "answer": None}
+        return user_names(self._namespace, ours)
+
+    def _variables(self) -> list[list[Any]]:
+        return [variable(name, self._namespace[name]) for name in self._user_names()[:LISTED]]
+
+    def _stop_threads(self, output: Capture) -> None:
+        left = set(threading.enumerate()) - {threading.main_thread()} - self._stubborn
+        for thread in left:
+            if thread.ident is not None:
+                self._stop_thread(thread.ident)
+        deadline = time.monotonic() + THREADS_END_S
+        for thread in left:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        stubborn = {thread for thread in left if thread.is_alive()}
+        self._stubborn = {thread for thread in self._stubborn if thread.is_alive()} | stubborn
+        if stubborn:
+            output.write(f"\n[{len(stubborn)} threads of this cell could not be stopped]\n")
+
+    @staticmethod
+    @contextmanager
+    def _printing_to(output: Capture) -> Iterator[None]:
+        before = sys.stdout, sys.stderr
+        sys.stdout = sys.stderr = output
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before

@@ -1,0 +1,123 @@
+"""The guest's end of the wire: one thread reads, any thread writes, and no signal tears a frame."""
+
+import _socket
+import _thread
+import array
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .wire import Message, Splitter, pack
+
+CHUNK_BYTES = 1 << 18
+FRAME_BYTES = 0xFFFFFFFF
+HOST_GONE = 0
+
+
+class Interrupts:
+    """Says when SIGINT may raise: once, and only while a cell's own code runs.
+
+    Python runs signal handlers in the main thread between two instructions, so a flag is enough.
+    """
+
+    def __init__(self) -> None:
+        self.fired = False
+        self._armed = False
+        self._pending = False
+        self._main = _thread.get_ident()
+        signal.signal(signal.SIGINT, self._on_signal)
+
+    def _on_signal(self, *_: object) -> None:
+        # The host repeats itself until the cell ends; once is enough.
+        if not self.fired:
+            self._pending = True
+            if self._armed:
+                self._fire()
+
+    def _fire(self) -> None:
+        self._armed = self._pending = False
+        self.fired = True
+        raise KeyboardInterrupt("stopped by the host")
+
+    def forget(self) -> None:
+        """A cell begins: a signal that came before was meant for another."""
+        self.fired = self._pending = False
+
+    @contextmanager
+    def armed(self) -> Iterator[None]:
+        """User code runs in this block; a signal that came shortly before it counts."""
+        try:
+            self._arm()
+            yield
+        finally:
+            self._armed = False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep a signal back until the block is done."""
+        if _thread.get_ident() != self._main or not self._armed:
+            yield
+            return
+        self._armed = False
+        try:
+            yield
+        finally:
+            self._arm()
+
+    def _arm(self) -> None:
+        self._armed = True
+        if self._pending:
+            self._fire()
+
+
+class Channel:
+    """Frames to and from the host over one socket; passed descriptors come with their frame."""
+
+    def __init__(self, descriptor: int, interrupts: Interrupts) -> None:
+        self._socket = _socket.socket(fileno=descriptor)
+        self._interrupts = interrupts
+        self._writing = _thread.allocate_lock()
+        self._messages = self._read()
+        self.descriptors: list[int] = []
+
+    def send(self, message: Message) -> None:
+        """Write one frame, whole, whoever asks at the same time."""
+        self.send_frame(pack(message))
+
+    def send_frame(self, frame: bytes) -> None:
+        """As `send`, for a frame that is packed already."""
+        with self._interrupts.held(), self._writing:
+            self._socket.sendall(frame)
+
+    def receive(self) -> Message:
+        """The next frame; only one thread may read at a time."""
+        return next(self._messages)
+
+    def serve(self, take: Callable[[Message], None]) -> None:
+        """Hand every further frame to `take` in a thread of its own, until the host is gone.
+
+        Signals are for the main thread: a frame is never left half read.
+        """
+
+        def read() -> None:
+            try:
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+                for message in self._messages:
+                    take(message)
+            finally:
+                os._exit(HOST_GONE)
+
+        _thread.start_new_thread(read, ())
+
+    def _read(self) -> Iterator[Message]:
+        splitter = Splitter(FRAME_BYTES)
+        room = _socket.CMSG_SPACE(4 * array.array("i").itemsize)
+        while True:
+            chunk, extra, _, _ = self._socket.recvmsg(CHUNK_BYTES, room)
+            if not chunk:
+                return
+            for level, kind, payload in extra:
+                if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+                    self.descriptors.extend(array.array("i", payload))
+            yield from splitter.feed(chunk)

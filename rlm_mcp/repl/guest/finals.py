@@ -1,0 +1,80 @@
+"""Giving an answer from code: FINAL, FINAL_VAR and the `answer` dict."""
+
+import difflib
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+CONTENT, READY = "content", "ready"
+Final = list[Any]
+
+
+def as_text(value: object) -> str:
+    """A str as it is, lists and dicts as JSON where that is possible, anything else as str."""
+    if isinstance(value, str):
+        return value[:]
+    if isinstance(value, list | tuple | dict):
+        try:
+            return json.dumps(value, ensure_ascii=False)
+        except (TypeError, ValueError, RecursionError):
+            return repr(value)
+    return str(value)
+
+
+class Finals:
+    """The answers a cell gives; the last one of a cell counts."""
+
+    def __init__(self, namespace: dict[str, Any], user_names: Callable[[], Iterable[str]]) -> None:
+        self.limit_chars = 0
+        self.given: Final | None = None
+        self._namespace = namespace
+        self._user_names = user_names
+
+        def FINAL(value: object) -> None:  # noqa: N802 - the name is the protocol of the paper
+            """Give the answer."""
+            self._give(value, "FINAL")
+
+        def FINAL_VAR(name: object) -> None:  # noqa: N802 - likewise
+            """Give the value of a variable, named or handed over, as the answer."""
+            self._give(self._value_of(name), "FINAL_VAR")
+
+        self.functions = {"FINAL": FINAL, "FINAL_VAR": FINAL_VAR}
+        for name, function in self.functions.items():
+            function.__qualname__, function.__module__ = name, "__main__"
+
+    def begin(self, limit_chars: int, *, fresh_answer: bool) -> None:
+        """A cell starts."""
+        self.limit_chars = limit_chars
+        self.given = None
+        if fresh_answer or "answer" not in self._namespace:
+            self._namespace["answer"] = {CONTENT: "", READY: False}
+
+    def end(self) -> tuple[Final | None, str | None]:
+        """The final of this cell, and the draft: an `answer` with content that is not ready."""
+        answer = self._namespace.get("answer")
+        if not isinstance(answer, dict):
+            return self.given, None
+        content = answer.get(CONTENT)
+        if content is None or content == "":
+            return self.given, None
+        if self.given is None and answer.get(READY):
+            self._give(content, "answer")
+            return self.given, None
+        return self.given, as_text(content)[: self.limit_chars]
+
+    def _give(self, value: object, via: str) -> None:
+        text = as_text(value)
+        self.given = [text[: self.limit_chars], via, len(text) > self.limit_chars]
+
+    def _value_of(self, name: object) -> object:
+        if not isinstance(name, str):
+            return name
+        known = [*self._user_names(), "answer"]
+        bound = name.strip().strip("\"'`")
+        if bound in known:
+            value = self._namespace.get(bound)
+            return value.get(CONTENT) if bound == "answer" and isinstance(value, dict) else value
+        if not bound.isidentifier() or any(self._namespace.get(near) is name for near in known):
+            return name
+        near = difflib.get_close_matches(bound, known, n=3, cutoff=0.4) or known[:5]
+        raise NameError(f"FINAL_VAR: no variable {bound!r}; bound are {', '.join(near)}")

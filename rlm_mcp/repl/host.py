@@ -1,0 +1,185 @@
+"""Hosting one guest: start it, have its box proved, map contexts, pass on what it says."""
+
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Protocol, Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from rlm_mcp.errors import ReplUnavailable, SandboxUnavailable
+from rlm_mcp.repl import boxes
+from rlm_mcp.repl.child import Child
+from rlm_mcp.repl.guest.wire import BadFrame, Message
+from rlm_mcp.repl.messages import Call, Done, Hello, Refused, frame_limit, parse
+from rlm_mcp.repl.program import Program
+from rlm_mcp.types import ContextInfo, ReplLimits
+
+START_S = 30.0
+PAGES_BYTES = 1 << 20
+
+
+class Listener(Protocol):
+    """Who wants to know what a guest says and that it has ended."""
+
+    def heard(self, said: Call | Done) -> None:
+        """The guest says something. Raises BadFrame if it is out of turn."""
+
+    def ended(self, guest: "HostedGuest", reason: str) -> None:
+        """The guest is gone; why, in words that follow `the REPL's process`."""
+
+
+class HostedGuest:
+    """A guest from its start to its end, under the limits it was started with."""
+
+    def __init__(self, box: str, child: Child, limits: ReplLimits, listener: Listener) -> None:
+        self.box = box
+        self.limits = limits
+        self.sandboxed = False
+        self.enforced: tuple[str, ...] = ()
+        self.python = ""
+        self.gone = anyio.Event()
+        self._child = child
+        self._listener = listener
+        self._greeted = anyio.Event()
+        self._greeting: Hello | Refused | None = None
+        self._end_reason: str | None = None
+        self._space_bytes = 0
+
+    @classmethod
+    async def start(
+        cls, box: str, program: Program, limits: ReplLimits, listener: Listener, tasks: TaskGroup
+    ) -> Self:
+        """Start a guest that lives in `tasks`, and wait until it has proved its box.
+
+        Raises:
+            SandboxUnavailable: less is enforced than the box promises.
+            ReplUnavailable: it does not start.
+        """
+        name, rules = boxes.find(box)
+        guest = cls(name, await Child.start(program, frame_limit(limits)), limits, listener)
+        tasks.start_soon(guest._serve)
+        guest.send({"t": "setup", "box": name, "memory_bytes": limits.memory_bytes})
+        try:
+            hello = await guest._hello()
+            guest.enforced = rules.proved(hello)
+        except BaseException:
+            guest.kill("was refused")
+            raise
+        guest.sandboxed, guest.python = rules.SANDBOXED, hello.python
+        guest._space_bytes = hello.space_bytes
+        return guest
+
+    async def map(self, contexts: Sequence[ContextInfo]) -> None:
+        """Give it these contexts in place of those it had.
+
+        Raises:
+            ReplUnavailable: a snapshot is not on the disk as it was made.
+        """
+        opened = await anyio.to_thread.run_sync(_open_all, contexts)
+        if self._space_bytes:
+            # What was mapped before stays mapped: variables may still hold it.
+            sizes = [os.fstat(descriptor).st_size for pair in opened for descriptor in pair]
+            self._space_bytes += sum(sizes) + PAGES_BYTES * len(sizes)
+            self._child.grow(self._space_bytes)
+        for index, (context, pair) in enumerate(zip(contexts, opened, strict=True), start=1):
+            described = {
+                "name": context.name,
+                "kind": context.kind.value,
+                "bytes": context.chars * context.kind.width,
+            }
+            last = index == len(contexts)
+            self._child.send({"t": "map", "context": described, "last": last}, pair)
+        if not contexts:
+            self.send({"t": "map", "context": None, "last": True})
+
+    def send(self, message: Message) -> None:
+        """Put a frame behind those to be written."""
+        self._child.send(message)
+
+    def interrupt(self) -> None:
+        """Have user code see a KeyboardInterrupt."""
+        self._child.interrupt()
+
+    def kill(self, reason: str) -> None:
+        """End it; the listener then hears this reason."""
+        self._end_reason = self._end_reason or reason
+        self._child.kill()
+
+    async def _serve(self) -> None:
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._child.write)
+                await self._listen()
+                group.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                status = await self._child.end()
+            self._greeted.set()
+            self.gone.set()
+            self._listener.ended(self, self._end_reason or f"ended by itself ({_words(status)})")
+
+    async def _listen(self) -> None:
+        try:
+            async with aclosing(self._child.read()) as messages:
+                async for message in messages:
+                    self._hear(parse(message, self.limits))
+        except BadFrame as error:
+            self._end_reason = self._end_reason or f"broke the protocol and was ended: {error}"
+
+    def _hear(self, said: Hello | Refused | Call | Done) -> None:
+        if isinstance(said, Call | Done):
+            if not isinstance(self._greeting, Hello):
+                raise BadFrame("it speaks before its hello")
+            self._listener.heard(said)
+        elif self._greeting is not None:
+            raise BadFrame("a second hello")
+        else:
+            self._greeting = said
+            self._greeted.set()
+
+    async def _hello(self) -> Hello:
+        with anyio.move_on_after(START_S):
+            await self._greeted.wait()
+        if isinstance(self._greeting, Hello):
+            return self._greeting
+        if isinstance(self._greeting, Refused):
+            raise SandboxUnavailable(
+                f"The {self.box} box cannot lock itself: {self._greeting.error}.", boxes.HINT
+            )
+        raise ReplUnavailable(
+            f"The REPL's process {self._end_reason or 'did not start, or not in time'}.",
+            "Check that this Python works and that memory is left, then try again.",
+        )
+
+
+def _open_all(contexts: Sequence[ContextInfo]) -> list[tuple[int, int]]:
+    """Blob and manifest of each, read-only."""
+    opened: list[int] = []
+    try:
+        for context in contexts:
+            opened += (os.open(path, os.O_RDONLY) for path in (context.blob, context.manifest))
+            _check(context, opened[-2])
+    except OSError as error:
+        for descriptor in opened:
+            os.close(descriptor)
+        raise ReplUnavailable(
+            f"The snapshot of context {context.name!r} is damaged: {error}.", "Load it again."
+        ) from error
+    return list(zip(opened[::2], opened[1::2], strict=True))
+
+
+def _check(context: ContextInfo, blob: int) -> None:
+    size = os.fstat(blob).st_size
+    if size != context.chars * context.kind.width:
+        raise OSError(f"{context.blob.name} has {size:,} bytes")
+
+
+def _words(status: int | None) -> str:
+    if status is None:
+        return "it is not known how"
+    if status < 0:
+        return signal.strsignal(-status) or f"signal {-status}"
+    return f"exit status {status}"

@@ -1,0 +1,90 @@
+"""REPLs in child processes of this one: the local `ReplBackend`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from rlm_mcp.errors import ReplUnavailable
+from rlm_mcp.repl import program
+from rlm_mcp.repl.host import HostedGuest, Listener
+from rlm_mcp.repl.repl import Repl
+from rlm_mcp.types import Batch, Cell, Cursor, ReplLimits, ReplSpec, ReplState, Reply
+
+
+class LocalBackend:
+    """Runs every REPL as a guest process of its own; leaving the context ends them all.
+
+    `cache` is a folder for the guests' compiled program. `box` is a box's name, or `auto` for the
+    first one that keeps model-written code from the user's files.
+    """
+
+    def __init__(self, cache: Path, box: str = "auto") -> None:
+        self._cache = cache
+        self._box = box
+        self._repls: dict[str, Repl] = {}
+        self._program: program.Program | None = None
+        self._tasks: TaskGroup = anyio.create_task_group()
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._tasks.cancel_scope.cancel()
+        # Not told of `error`, the group does not wrap it: it passes as it was raised.
+        await self._tasks.__aexit__(None, None, None)
+
+    async def open(self, spec: ReplSpec) -> ReplState:
+        """See `ReplBackend.open`."""
+        repl = self._repls.setdefault(spec.handle, Repl(spec, self._start, self._tasks))
+        return await repl.open(spec)
+
+    async def submit(self, handle: str, cell: Cell) -> Cursor:
+        """See `ReplBackend.submit`."""
+        return await self._find(handle).submit(cell)
+
+    async def pump(
+        self,
+        handle: str,
+        cell_id: str,
+        cursor: Cursor,
+        replies: Sequence[Reply] = (),
+        wait_s: float = 0.0,
+    ) -> Batch:
+        """See `ReplBackend.pump`."""
+        return await self._find(handle).pump(cell_id, cursor, replies, wait_s)
+
+    async def interrupt(self, handle: str, cell_id: str) -> None:
+        """See `ReplBackend.interrupt`."""
+        await self._find(handle).stop("the cell was interrupted", cell_id)
+
+    async def close(self, handle: str) -> None:
+        """See `ReplBackend.close`."""
+        repl = self._repls.pop(handle, None)
+        if repl is not None:
+            await repl.close()
+
+    async def _start(self, limits: ReplLimits, listener: Listener) -> HostedGuest:
+        if self._program is None:
+            try:
+                self._program = await anyio.to_thread.run_sync(program.build, self._cache)
+            except OSError as error:
+                raise ReplUnavailable(
+                    f"The guest's program cannot be written: {error}.",
+                    f"Make {self._cache} writable or move it with RLM_HOME.",
+                ) from error
+        return await HostedGuest.start(self._box, self._program, limits, listener, self._tasks)
+
+    def _find(self, handle: str) -> Repl:
+        if handle not in self._repls:
+            raise ReplUnavailable(f"No REPL has the handle {handle}.", "Open it first.")
+        return self._repls[handle]

@@ -1,0 +1,85 @@
+"""What all calls of one server share: the service, opened while the client says hello."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+from mcp.server.subscriptions import InMemorySubscriptionBus, ResourcesListChanged
+
+from rlm_mcp.errors import RlmError
+from rlm_mcp.server.sessions import Request, Sessions
+from rlm_mcp.service import Service, open_service
+from rlm_mcp.settings import Settings
+
+CLOSE_S = 5.0
+
+
+@dataclass(slots=True)
+class App:
+    """Made by `open_app`. `bus` carries change notices to clients of the current revision."""
+
+    settings: Settings
+    sessions: Sessions = field(default_factory=Sessions)
+    bus: InMemorySubscriptionBus = field(default_factory=InMemorySubscriptionBus)
+    _opened: anyio.Event = field(default_factory=anyio.Event)
+    _closing: anyio.Event = field(default_factory=anyio.Event)
+    _closed: anyio.Event = field(default_factory=anyio.Event)
+    _service: Service | None = None
+    _failure: RlmError | None = None
+
+    async def service(self) -> Service:
+        """The service, as soon as it is open.
+
+        Raises:
+            JournalFailed: the data folder cannot be used.
+            SettingsInvalid: a setting can never work.
+        """
+        await self._opened.wait()
+        if self._failure is not None:
+            raise self._failure
+        assert self._service is not None
+        return self._service
+
+    async def announce_contexts(self, request: Request) -> None:
+        """Tell clients of either revision that `resources/list` has changed."""
+        await self.bus.publish(ResourcesListChanged())
+        await request.session.send_resource_list_changed()
+
+    async def end_session(self, key: str) -> None:
+        """End the session that a transport key implies, if there is one."""
+        await self.sessions.end(await self.service(), key)
+
+    async def close(self) -> None:
+        """End all runs and REPLs, within `CLOSE_S` seconds."""
+        self._closing.set()
+        await self._closed.wait()
+
+    async def hold(self) -> None:
+        """Open the service and keep it until `close`; a failure to open is every call's answer."""
+        # Shielded: clean-up must not be cut short by what cancels the transport.
+        with anyio.CancelScope(shield=True) as scope:
+            try:
+                async with open_service(self.settings) as service:
+                    self._service = service
+                    self._opened.set()
+                    await self._closing.wait()
+                    scope.deadline = anyio.current_time() + CLOSE_S
+            except RlmError as error:
+                self._failure = error
+            finally:
+                self._opened.set()
+                self._closed.set()
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncIterator[App]:
+    """An app whose service opens meanwhile; on leaving, nothing of it lives on."""
+    app = App(settings)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(app.hold)
+        try:
+            yield app
+        finally:
+            with anyio.CancelScope(shield=True):
+                await app.close()

@@ -1,0 +1,218 @@
+"""Contexts and runs as resources: what they are made of, and their text in ranges."""
+
+import json
+from typing import Any
+
+import anyio.to_thread
+from mcp import MCPError, types
+
+from rlm_mcp.contexts.catalogue import Catalogue
+from rlm_mcp.errors import ArgumentInvalid, RlmError, UnknownContext, UnknownRun
+from rlm_mcp.events import RunEnded
+from rlm_mcp.server.addresses import (
+    Address,
+    answer_uri,
+    context_uri,
+    file_uri,
+    parse_address,
+    run_uri,
+    text_uri,
+)
+from rlm_mcp.server.app import App
+from rlm_mcp.server.sessions import LOCAL, Request, transport_key
+from rlm_mcp.service import Service
+from rlm_mcp.words import count
+
+MOST_CHARS = 100_000
+MANIFEST_ROWS = 500
+LIST_ROWS = 50
+
+TEMPLATES = [
+    types.ResourceTemplate(
+        name="context",
+        title="Context",
+        uri_template=context_uri("{id}") + "{?page}",
+        description="Documents of a context and the files skipped.",
+        mime_type="application/json",
+    ),
+    types.ResourceTemplate(
+        name="text",
+        title="Text of a context",
+        uri_template=text_uri("{id}") + "{?start,end}",
+        description="Its characters from start up to end.",
+        mime_type="text/plain",
+    ),
+    types.ResourceTemplate(
+        name="file",
+        title="Document of a context",
+        uri_template=context_uri("{id}") + "/file/{+path}{?start,end}",
+        description="Its lines from start to end, counted from 1.",
+        mime_type="text/plain",
+    ),
+    types.ResourceTemplate(
+        name="run",
+        title="Trace of a run",
+        uri_template=run_uri("{id}") + "{?page}",
+        description="What a run did.",
+        mime_type="text/plain",
+    ),
+    types.ResourceTemplate(
+        name="answer",
+        title="Answer of a run",
+        uri_template=answer_uri("{id}") + "{?start,end}",
+        description="Its characters from start up to end.",
+        mime_type="text/plain",
+    ),
+]
+
+
+async def list_resources(
+    app: App, request: Request, cursor: str | None
+) -> types.ListResourcesResult:
+    """The contexts of a local client. Over HTTP none: a list would give ids to strangers."""
+    if cursor is not None and not cursor.isdecimal():
+        raise MCPError(types.INVALID_PARAMS, f"There is no page {cursor!r} of resources.")
+    service, at = await app.service(), int(cursor or 0)
+    handle = app.sessions.implied(LOCAL) if transport_key(request) == LOCAL else None
+    contexts = [
+        info
+        for session in service.sessions
+        if session.handle == handle
+        for info in session.contexts
+    ]
+    listed = [
+        types.Resource(
+            uri=context_uri(info.id),
+            name=info.name,
+            title=info.name,
+            description=f"{count(info.documents, 'document')}, {info.tokens_estimate:,} tokens",
+            mime_type="application/json",
+        )
+        for info in contexts[at : at + LIST_ROWS]
+    ]
+    more = str(at + LIST_ROWS) if at + LIST_ROWS < len(contexts) else None
+    return types.ListResourcesResult(resources=listed, next_cursor=more)
+
+
+async def read_resource(app: App, uri: str) -> types.ReadResourceResult:
+    """The text at `uri`, at most `MOST_CHARS` characters of it and where the rest is.
+
+    Raises:
+        MCPError: nothing is there, or the range is none (SEP-2164: invalid params with the URI).
+    """
+    address = parse_address(uri)
+    try:
+        if address is None:
+            raise UnknownContext(f"{uri} is no address of this server.", "Take one from a result.")
+        text = await _text(await app.service(), address)
+    except RlmError as error:
+        raise MCPError(types.INVALID_PARAMS, str(error), {"uri": uri}) from error
+    kind = "application/json" if (address.kind, address.part) == ("context", "") else "text/plain"
+    contents = types.TextResourceContents(uri=uri, mime_type=kind, text=text)
+    return types.ReadResourceResult(contents=[contents])
+
+
+async def _text(service: Service, address: Address) -> str:
+    match address:
+        case Address(kind="run", part="", path=""):
+            page = await service.trace(address.id, _number(address, "page", 1))
+            return page.text()
+        case Address(kind="run", part="answer", path=""):
+            answer = await _answer(service, address.id)
+            start, end = _range(address, len(answer))
+            return answer[start:end] + _rest(answer_uri(address.id), address, end, len(answer))
+        case Address(kind="context"):
+            catalogue = await anyio.to_thread.run_sync(service.store.catalogue, address.id)
+            return await anyio.to_thread.run_sync(_of_context, service, catalogue, address)
+    raise UnknownContext(f"There is no kind {address.kind!r}.", "Take a URI from a result.")
+
+
+def _of_context(service: Service, catalogue: Catalogue, address: Address) -> str:
+    match address:
+        case Address(part="", path=""):
+            return json.dumps(_manifest(service, catalogue, address), ensure_ascii=False)
+        case Address(part="text", path=""):
+            length = catalogue.info.chars
+            start, end = _range(address, length)
+            text = catalogue.read(start, end)
+            return text + _rest(text_uri(address.id), address, end, length)
+        case Address(part="file", path=path) if path:
+            return _lines(catalogue, path, address)
+    raise UnknownContext(
+        f"A context has no {address.part!r}.", "It has a manifest, /text and /file/PATH."
+    )
+
+
+def _manifest(service: Service, catalogue: Catalogue, address: Address) -> dict[str, Any]:
+    """One page of the documents and of the skipped files, as the newest load met them."""
+    loaded = [i for s in service.sessions for i in s.contexts if i.id == address.id]
+    info, documents = (loaded or [catalogue.info])[-1], catalogue.documents
+    page = _number(address, "page", 1)
+    pages = max(1, -(-max(len(documents), len(info.skipped)) // MANIFEST_ROWS))
+    if not 1 <= page <= pages:
+        raise ArgumentInvalid(f"There is no page {page}.", f"Ask for a page from 1 to {pages}.")
+    rows = slice((page - 1) * MANIFEST_ROWS, page * MANIFEST_ROWS)
+    return {
+        "id": info.id,
+        "name": info.name,
+        "documents": info.documents,
+        "bytes": info.bytes,
+        "chars": info.chars,
+        "lines": info.lines,
+        "tokens_estimate": info.tokens_estimate,
+        "skipped": len(info.skipped),
+        "text": text_uri(info.id),
+        "page": page,
+        "pages": pages,
+        "next": f"{context_uri(info.id)}?page={page + 1}" if page < pages else None,
+        "files": [
+            {"path": d.path, "lines": d.lines, "chars": d.chars, "uri": file_uri(info.id, d.path)}
+            for d in documents[rows]
+        ],
+        "skipped_files": [[skip.path, skip.reason] for skip in info.skipped[rows]],
+    }
+
+
+def _lines(catalogue: Catalogue, path: str, address: Address) -> str:
+    document = catalogue.find(path)
+    total = document.lines if document else 0
+    first = max(_number(address, "start", 1), 1)
+    last = min(_number(address, "end", total), total)
+    # An unknown path is the catalogue's error. A line takes a character at least.
+    text = catalogue.lines(path, first, min(last, first + MOST_CHARS))
+    shown = text[:MOST_CHARS]
+    if shown != text:
+        shown = shown[: shown.rfind("\n") + 1] or shown
+    line = first + shown.count("\n") + (not shown.endswith("\n"))
+    if shown == text and line > last:
+        return text
+    more = f"{file_uri(address.id, path)}?start={line}, or by characters: {text_uri(address.id)}"
+    return f"{shown}\n… [lines {first:,} to {line - 1:,} of {total:,}; more: {more}]\n"
+
+
+def _range(address: Address, length: int) -> tuple[int, int]:
+    """The characters asked for, as many as are given at once."""
+    start = min(_number(address, "start", 0), length)
+    return start, min(_number(address, "end", length), length, start + MOST_CHARS)
+
+
+def _rest(uri: str, address: Address, end: int, length: int) -> str:
+    """Words on what is not shown, none if all that was asked for is."""
+    if end >= min(_number(address, "end", length), length):
+        return ""
+    return f"\n… [up to character {end:,} of {length:,}; more: {uri}?start={end}]\n"
+
+
+def _number(address: Address, name: str, default: int) -> int:
+    value = address.query.get(name, str(default))
+    if not value.isdecimal():
+        raise ArgumentInvalid(f"{name}={value} is no number.", f"Give {name} as digits.")
+    return int(value)
+
+
+async def _answer(service: Service, run_id: str) -> str:
+    await service.journal.run(run_id)
+    for recorded in reversed(await service.journal.events(run_id)):
+        if isinstance(recorded.event, RunEnded) and not recorded.event.node:
+            return recorded.event.answer
+    raise UnknownRun(f"Run {run_id} has no answer yet.", "Wait for it with get_answer.")

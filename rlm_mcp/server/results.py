@@ -1,0 +1,299 @@
+"""What tools return, as structure. The first-level names are a contract; unknown is null."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from rlm_mcp.runs.costs import Costs, Spent
+from rlm_mcp.runs.trace import Trace
+from rlm_mcp.server.addresses import answer_uri, context_uri
+from rlm_mcp.service import RunView
+from rlm_mcp.types import Answer, Citation, ContextInfo
+from rlm_mcp.words import clip
+
+# Codex cuts the middle out of results above 12,000 characters, structure and all.
+ANSWER_CHARS = 8_500
+MOST_CITATIONS = 12
+EXCERPT_CHARS = 80
+MOST_SKIPS = 20
+
+Status = Literal["done", "running", "failed"]
+
+
+class Result(BaseModel):
+    """A tool's structured result."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class SkippedFiles(Result):
+    """How many files were not loaded, the first of them as [path, reason], and where all are."""
+
+    count: int
+    first: list[tuple[str, str]]
+    all: str | None
+
+
+class LoadedContext(Result):
+    """A context as its users see it."""
+
+    id: str
+    uri: str
+    name: str
+    documents: int
+    bytes: int
+    chars: int
+    lines: int
+    tokens_estimate: int
+    skipped: SkippedFiles
+
+    @classmethod
+    def of(cls, info: ContextInfo, most_skips: int = MOST_SKIPS) -> "LoadedContext":
+        """Of what the store knows."""
+        count, uri = len(info.skipped), context_uri(info.id)
+        return cls(
+            id=info.id,
+            uri=uri,
+            name=info.name,
+            documents=info.documents,
+            bytes=info.bytes,
+            chars=info.chars,
+            lines=info.lines,
+            tokens_estimate=info.tokens_estimate,
+            skipped=SkippedFiles(
+                count=count,
+                first=[(skip.path, skip.reason) for skip in info.skipped[:most_skips]],
+                all=uri if count > most_skips else None,
+            ),
+        )
+
+
+class ContextLoaded(Result):
+    """Of load_context."""
+
+    session: str
+    context: LoadedContext
+
+
+class ContextsListed(Result):
+    """Of list_contexts. `session` is null while nothing was loaded."""
+
+    session: str | None
+    contexts: list[LoadedContext]
+
+
+class Place(Result):
+    """A citation: a place the answer names, and whether it exists."""
+
+    context: str
+    path: str
+    start: int
+    end: int
+    found: bool
+    excerpt: str
+
+    @classmethod
+    def of(cls, citation: Citation) -> "Place":
+        """Of what the engine found."""
+        return cls(
+            context=citation.context,
+            path=citation.path,
+            start=citation.start,
+            end=citation.end,
+            found=citation.found,
+            excerpt=citation.excerpt.strip()[:EXCERPT_CHARS],
+        )
+
+
+class RunUsage(Result):
+    """What a run used, sub-calls and nested runs included."""
+
+    turns: int
+    seconds: float
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int | None
+    estimated_calls: int
+
+
+class RunResult(Result):
+    """Of rlm_query, get_answer and cancel_query.
+
+    `answer` is null while the run works, and else the best there is, also when a budget ended it;
+    `stopped_by` tells. `next` says what to call for more, null if there is no more.
+    """
+
+    status: Status
+    run_id: str
+    session: str
+    answer: str | None = None
+    stopped_by: str | None = None
+    citations: list[Place] = []
+    usage: RunUsage | None = None
+    cost: float | None = None
+    next: str | None = None
+    notes: list[str] = []
+    progress: str | None = None
+
+    @classmethod
+    def of(cls, view: RunView) -> "RunResult":
+        """Of a run as it stands."""
+        if view.error is not None:
+            return cls(
+                status="failed",
+                run_id=view.run_id,
+                session=view.session,
+                next=view.error.hint,
+                notes=[view.error.message],
+            )
+        if view.answer is None:
+            waiting = f'Call get_answer(run_id="{view.run_id}") to go on waiting; '
+            return cls(
+                status="running",
+                run_id=view.run_id,
+                session=view.session,
+                next=waiting + "cancel_query stops it and keeps what it has.",
+                progress=view.line,
+            )
+        return cls._ended(view, view.answer)
+
+    @classmethod
+    def _ended(cls, view: RunView, answer: Answer) -> "RunResult":
+        usage = answer.usage
+        return cls(
+            status="done",
+            run_id=view.run_id,
+            session=view.session,
+            answer=clip(answer.text, ANSWER_CHARS),
+            stopped_by=answer.stopped_by,
+            citations=[Place.of(each) for each in answer.citations[:MOST_CITATIONS]],
+            usage=RunUsage(
+                turns=answer.turns,
+                seconds=round(answer.seconds, 1),
+                calls=usage.calls,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cached_tokens=usage.cached_tokens,
+                estimated_calls=usage.estimated_calls,
+            ),
+            cost=usage.cost,
+            next=_next_after(answer),
+            notes=[*answer.notes, *_uncited(answer)],
+        )
+
+
+class Bill(Result):
+    """Calls and what they used. Failed and cancelled ones are among `calls`."""
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int | None
+    cost: float | None
+    estimated_calls: int
+    failed: int
+    cancelled: int
+
+    @classmethod
+    def of(cls, spent: Spent) -> "Bill":
+        """Of a sum over the journal."""
+        usage = spent.usage
+        return cls(
+            calls=usage.calls,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cached_tokens=usage.cached_tokens,
+            cost=usage.cost,
+            estimated_calls=usage.estimated_calls,
+            failed=spent.failed,
+            cancelled=spent.cancelled,
+        )
+
+
+class CostsSummed(Result):
+    """Of get_costs."""
+
+    scope: str
+    id: str | None
+    root: Bill
+    sub: Bill
+    total: Bill
+    by_model: dict[str, Bill]
+
+    @classmethod
+    def of(cls, costs: Costs) -> "CostsSummed":
+        """Of the journal's sums."""
+        return cls(
+            scope=costs.scope,
+            id=costs.id,
+            root=Bill.of(costs.root),
+            sub=Bill.of(costs.sub),
+            total=Bill.of(costs.total),
+            by_model={model: Bill.of(spent) for model, spent in costs.by_model.items()},
+        )
+
+
+class TraceStep(Result):
+    """One thing that happened; `node` is "" for the run itself, "1" for its first nested run."""
+
+    node: str
+    turn: int
+    kind: str
+    text: str
+
+
+class TracePage(Result):
+    """Of get_trace."""
+
+    run_id: str
+    session: str
+    status: Status
+    page: int
+    pages: int
+    steps: list[TraceStep]
+    next: str | None
+
+    @classmethod
+    def of(cls, trace: Trace, detail: str) -> "TracePage":
+        """Of a page that the journal gave."""
+        more = f'get_trace(run_id="{trace.run.id}", page={trace.page + 1}, detail="{detail}")'
+        return cls(
+            run_id=trace.run.id,
+            session=trace.run.session,
+            status=trace.run.phase,
+            page=trace.page,
+            pages=trace.pages,
+            steps=[
+                TraceStep(node=step.node, turn=step.turn, kind=step.kind, text=step.text)
+                for step in trace.steps
+            ],
+            next=f"Call {more} for the next page." if trace.page < trace.pages else None,
+        )
+
+
+def _next_after(answer: Answer) -> str | None:
+    if len(answer.text) > ANSWER_CHARS:
+        return (
+            f"The answer has {len(answer.text):,} characters, shown are its head and tail. Page"
+            f' through all of it with get_trace(run_id="{answer.run_id}", detail="answer", page=1),'
+            f" page=2 and on, or read {answer_uri(answer.run_id)}."
+        )
+    match answer.stopped_by:
+        case "answer":
+            return None
+        case "cancelled" | "endpoint" | "errors" as reason:
+            return f"Stopped by {reason}. Ask again with rlm_query: the variables are kept."
+        case spent:
+            field = "seconds" if spent == "time" else spent
+            return (
+                f"The budget of {field} is spent. Ask again with rlm_query and a larger"
+                f' budget={{"{field}": ...}}: the variables are kept.'
+            )
+
+
+def _uncited(answer: Answer) -> list[str]:
+    count = len(answer.citations)
+    if count <= MOST_CITATIONS:
+        return []
+    return [f"{MOST_CITATIONS} of {count} citations are listed; the answer names them all."]

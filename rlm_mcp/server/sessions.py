@@ -1,0 +1,105 @@
+"""Whose call it is: a handle in the arguments, or the session that the transport implies."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from mcp.server import ServerRequestContext
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from rlm_mcp.engine.session import Session
+from rlm_mcp.errors import NoSession
+from rlm_mcp.service import Service
+
+LOCAL = "local"
+
+Request = ServerRequestContext[Any, Any]
+
+
+def transport_key(request: Request) -> str | None:
+    """What stands for the client of this request, None if nothing does.
+
+    On stdio and in memory there is one client. HTTP has `Mcp-Session-Id` up to revision 2025-11-25
+    and no identity since (SEP-2567). Connection objects are no key: they change with each request.
+    """
+    headers = getattr(request.request, "headers", None)
+    if headers is None:
+        return LOCAL
+    if request.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        return None
+    session_id = headers.get("mcp-session-id")
+    return http_key(session_id) if session_id else None
+
+
+def http_key(session_id: str) -> str:
+    """The key of a client that the transport named."""
+    return f"http:{session_id}"
+
+
+@dataclass(slots=True)
+class Sessions:
+    """Which session each transport key implies."""
+
+    _handles: dict[str, str] = field(default_factory=dict)
+    _starting: anyio.Lock = field(default_factory=anyio.Lock)
+
+    def find(self, service: Service, key: str | None, handle: str | None) -> Session:
+        """The session of `handle`, else the one that `key` implies.
+
+        Raises:
+            NoSession: there is neither.
+            UnknownSession: it has expired, or never was.
+        """
+        handle = handle or self.implied(key)
+        if handle is None:
+            raise NoSession(
+                "There is no session yet: nothing was loaded.",
+                "Call load_context first, then pass the `session` it returns.",
+            )
+        return service.session(handle)
+
+    def implied(self, key: str | None) -> str | None:
+        """The handle that `key` stands for, None if it does not yet."""
+        return None if key is None else self._handles.get(key)
+
+    @asynccontextmanager
+    async def to_load(
+        self, service: Service, key: str | None, handle: str | None
+    ) -> AsyncIterator[Session]:
+        """The session to load into, started if need be.
+
+        A session that was started for this load, and that nothing implies, ends if the load fails:
+        nobody could ever name it.
+
+        Raises:
+            UnknownSession: `handle` has expired, or never was.
+            TooManySessions: as many are open as settings allow.
+        """
+        if handle is not None:
+            yield service.session(handle)
+            return
+        if key is not None:
+            yield await self._found_or_started(service, key)
+            return
+        session = await service.new_session()
+        try:
+            yield session
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await service.end_session(session.handle)
+            raise
+
+    async def end(self, service: Service, key: str) -> None:
+        """End the session that `key` implies, if there is one."""
+        handle = self._handles.pop(key, None)
+        if handle is not None:
+            await service.end_session(handle)
+
+    async def _found_or_started(self, service: Service, key: str) -> Session:
+        async with self._starting:
+            open_handles = {session.handle for session in service.sessions}
+            if self._handles.get(key) not in open_handles:
+                self._handles[key] = (await service.new_session()).handle
+            return service.session(self._handles[key])

@@ -1,0 +1,115 @@
+"""What tools return, as text: the answer first, then what is good to know, then what to call."""
+
+from collections.abc import Iterable
+
+from rlm_mcp.server.results import Bill, ContextsListed, CostsSummed, LoadedContext, RunResult
+from rlm_mcp.words import count
+
+
+def loaded_text(session: str, context: LoadedContext) -> str:
+    """Of load_context."""
+    lines = [f"Loaded {_context_line(context)}.", *_skipped_lines(context)]
+    lines.append(f'Ask with rlm_query(query=..., session="{session}").')
+    return "\n".join(lines)
+
+
+def contexts_text(listed: ContextsListed) -> str:
+    """Of list_contexts."""
+    if not listed.contexts:
+        return "Nothing is loaded. Call load_context with a path or a text."
+    lines = [f"{_context_line(each)}, {each.uri}" for each in listed.contexts]
+    return "\n".join([*lines, f"session {listed.session}"])
+
+
+def run_text(result: RunResult) -> str:
+    """Of a run that works or has ended."""
+    if result.status == "running":
+        return _joined([f"Still running: {result.progress}", _ids(result), result.next])
+    answer = result.answer or ""
+    if result.stopped_by != "answer":
+        found = "this is the best so far" if answer else "there was no answer yet"
+        answer = _joined([answer, f"(Stopped by {result.stopped_by}: {found}.)"])
+    notes = "\n".join(f"Note: {note}" for note in result.notes)
+    return _joined([answer, _places(result), notes, _usage_line(result), result.next])
+
+
+def failed_text(result: RunResult) -> str:
+    """Of a run that has no answer."""
+    return "\n".join([*result.notes, result.next or "", _ids(result)])
+
+
+def costs_text(costs: CostsSummed) -> str:
+    """Of get_costs."""
+    of = f"{costs.scope} {costs.id}" if costs.id else costs.scope
+    rows = [("root", costs.root), ("sub", costs.sub), *costs.by_model.items()]
+    lines = [f"{of}: {_bill_line(costs.total)}"]
+    return "\n".join(lines + [f"{name}: {_bill_line(bill)}" for name, bill in rows if bill.calls])
+
+
+def _context_line(context: LoadedContext) -> str:
+    size = f"{count(context.documents, 'document')}, {count(context.lines, 'line')}"
+    return f"{context.name!r}: {size}, about {context.tokens_estimate:,} tokens, id {context.id}"
+
+
+def _skipped_lines(context: LoadedContext) -> list[str]:
+    skipped = context.skipped
+    if not skipped.count:
+        return []
+    lines = [f"Skipped {count(skipped.count, 'file')}:"]
+    lines += [f"- {path}: {reason}" for path, reason in skipped.first]
+    return lines + ([f"All skipped files: {skipped.all}"] if skipped.all else [])
+
+
+def _places(result: RunResult) -> str:
+    if not result.citations:
+        return ""
+    lines = [
+        f"- {place.path}:{place.start}-{place.end}" + ("" if place.found else " (no such lines)")
+        for place in result.citations
+    ]
+    return "\n".join(["Citations:", *lines])
+
+
+def _usage_line(result: RunResult) -> str:
+    used = result.usage
+    assert used is not None
+    parts = [
+        count(used.turns, "turn"),
+        count(used.calls, "call"),
+        f"{used.input_tokens:,} tokens in, {used.output_tokens:,} out",
+        _money(result.cost),
+        f"{used.seconds:.1f} s",
+    ]
+    if used.estimated_calls:
+        parts.append(f"tokens of {count(used.estimated_calls, 'call')} estimated")
+    return f"{' · '.join(parts)}\n{_ids(result)}"
+
+
+def _bill_line(bill: Bill) -> str:
+    parts = [
+        count(bill.calls, "call"),
+        f"{bill.input_tokens:,} tokens in, {bill.output_tokens:,} out",
+        _money(bill.cost),
+    ]
+    if bill.cached_tokens is not None:
+        parts.append(f"{bill.cached_tokens:,} cached")
+    for number, word in (
+        (bill.estimated_calls, "estimated"),
+        (bill.failed, "failed"),
+        (bill.cancelled, "cancelled"),
+    ):
+        if number:
+            parts.append(f"{number:,} {word}")
+    return " · ".join(parts)
+
+
+def _money(cost: float | None) -> str:
+    return "cost unknown: no price is set" if cost is None else f"cost {cost:.4f}"
+
+
+def _ids(result: RunResult) -> str:
+    return f"run {result.run_id} · session {result.session}"
+
+
+def _joined(parts: Iterable[str | None]) -> str:
+    return "\n\n".join(part for part in parts if part)

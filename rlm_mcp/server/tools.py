@@ -1,0 +1,267 @@
+"""The seven tools: what each is for, takes and gives."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
+
+import anyio
+from mcp import types
+
+from rlm_mcp.contexts.loader import LoadProgress
+from rlm_mcp.errors import ArgumentInvalid, UnknownContext
+from rlm_mcp.server import arguments, results, texts
+from rlm_mcp.server.app import App
+from rlm_mcp.server.progress import reporting
+from rlm_mcp.server.sessions import LOCAL, Request, transport_key
+from rlm_mcp.service import Query, RunView, Service
+from rlm_mcp.types import Budget
+from rlm_mcp.words import count
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A tool's result: the structure, and all of it as text."""
+
+    structure: results.Result
+    text: str
+    is_error: bool = False
+    links: tuple[types.ResourceLink, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool as clients see it, and the function behind it."""
+
+    title: str
+    description: str
+    takes: type[arguments.Arguments]
+    gives: type[results.Result]
+    call: Callable[[App, Request, Any], Awaitable[Told]]
+    hints: types.ToolAnnotations = field(
+        default_factory=lambda: types.ToolAnnotations(read_only_hint=True, open_world_hint=False)
+    )
+
+
+async def load_context(app: App, request: Request, asked: arguments.LoadContext) -> Told:
+    """Load, and tell clients that list contexts that there is one more."""
+    sources = [asked.source] if isinstance(asked.source, str) else asked.source or []
+    service, key = await app.service(), transport_key(request)
+    state = _Loading()
+    async with (
+        reporting(request.session, state.line),
+        app.sessions.to_load(service, key, asked.session) as session,
+    ):
+        info = await service.load(
+            session, sources, text=asked.text, name=asked.name, progress=state.take
+        )
+    if key == LOCAL:
+        await app.announce_contexts(request)
+    context = results.LoadedContext.of(info)
+    link = types.ResourceLink(
+        type="resource_link",
+        name=info.name,
+        uri=context.uri,
+        mime_type="application/json",
+    )
+    structure = results.ContextLoaded(session=session.handle, context=context)
+    return Told(structure, texts.loaded_text(session.handle, context), links=(link,))
+
+
+async def rlm_query(app: App, request: Request, asked: arguments.RlmQuery) -> Told:
+    """Start a run and wait for it; who stops waiting before `wait_s` stops the run."""
+    wait_s = app.settings.wait_s if asked.wait_s is None else asked.wait_s
+    deadline = anyio.current_time() + wait_s
+    service = await app.service()
+    session = app.sessions.find(service, transport_key(request), asked.session)
+    if not session.contexts:
+        raise UnknownContext(
+            f"Nothing is loaded in session {session.handle}.", "Call load_context first."
+        )
+    query = Query(
+        asked.query,
+        asked.contexts,
+        _budget(app.settings.budget, asked.budget),
+        asked.model,
+        asked.sub_model,
+    )
+    async with reporting(request.session, lambda: "looking for the model") as progress:
+        job = await service.start(session, query)
+        progress.line = job.status.line
+        try:
+            await job.wait(deadline - anyio.current_time())
+        except anyio.get_cancelled_exc_class():
+            job.cancel()
+            raise
+    return _told(await service.view(job.run_id))
+
+
+async def get_answer(app: App, request: Request, asked: arguments.GetAnswer) -> Told:
+    """Wait for a run that was started before; who stops waiting leaves it alone."""
+    service = await app.service()
+    job = service.jobs.find(asked.run_id)
+    if job is not None:
+        async with reporting(request.session, job.status.line):
+            await job.wait(app.settings.wait_s if asked.wait_s is None else asked.wait_s)
+    return _told(await service.view(asked.run_id))
+
+
+async def cancel_query(app: App, request: Request, asked: arguments.CancelQuery) -> Told:
+    """Stop a run and give what it has."""
+    service = await app.service()
+    async with reporting(request.session, lambda: "stopping the run"):
+        return _told(await service.cancel(asked.run_id))
+
+
+async def list_contexts(app: App, request: Request, asked: arguments.ListContexts) -> Told:
+    """List a session's contexts; a local client that loaded none is told how to."""
+    service, key = await app.service(), transport_key(request)
+    if asked.session is None and key is not None and app.sessions.implied(key) is None:
+        listed = results.ContextsListed(session=None, contexts=[])
+    else:
+        session = app.sessions.find(service, key, asked.session)
+        contexts = [results.LoadedContext.of(info, most_skips=0) for info in session.contexts]
+        listed = results.ContextsListed(session=session.handle, contexts=contexts)
+    return Told(listed, texts.contexts_text(listed))
+
+
+async def get_costs(app: App, request: Request, asked: arguments.GetCosts) -> Told:
+    """Sum up what was used."""
+    service, key = await app.service(), asked.id
+    if asked.scope == "run":
+        await _check_run(service, key)
+    elif asked.scope == "day":
+        _check_day(key)
+    elif asked.scope == "session":
+        key = key or app.sessions.find(service, transport_key(request), None).handle
+    costs = await service.costs(asked.scope, key)
+    if asked.scope == "session" and not costs.total.usage.calls:
+        app.sessions.find(service, None, key)
+    summed = results.CostsSummed.of(costs)
+    return Told(summed, texts.costs_text(summed))
+
+
+async def get_trace(app: App, request: Request, asked: arguments.GetTrace) -> Told:  # noqa: ARG001 - a tool takes these three
+    """Page through a run."""
+    service = await app.service()
+    trace = await service.trace(asked.run_id, asked.page, asked.detail)
+    page = results.TracePage.of(trace, asked.detail)
+    return Told(page, "\n\n".join(part for part in (trace.text(), page.next) if part))
+
+
+class _Loading:
+    """How far a load is, in words. `take` is called from the loading thread."""
+
+    def __init__(self) -> None:
+        self._newest: LoadProgress | None = None
+
+    def take(self, progress: LoadProgress) -> None:
+        self._newest = progress
+
+    def line(self) -> str:
+        newest = self._newest
+        if newest is None:
+            return "looking at what there is to load"
+        files = f"{newest.files_read:,} of {count(newest.files_total, 'file')}"
+        return f"loading {files} · {newest.bytes_read / 1e6:,.0f} MB"
+
+
+def _told(view: RunView) -> Told:
+    result = results.RunResult.of(view)
+    if result.status == "failed":
+        return Told(result, texts.failed_text(result), is_error=True)
+    return Told(result, texts.run_text(result))
+
+
+def _budget(settings: Budget, limits: arguments.Limits | None) -> Budget:
+    named = {} if limits is None else limits.model_dump(exclude_none=True)
+    return replace(settings, **named)
+
+
+async def _check_run(service: Service, run_id: str | None) -> None:
+    if run_id is None:
+        raise ArgumentInvalid('get_costs(scope="run") needs `id`.', "Pass the run_id as `id`.")
+    await service.journal.run(run_id)
+
+
+def _check_day(day: str | None) -> None:
+    try:
+        date.fromisoformat(day or "2000-01-01")
+    except ValueError as error:
+        raise ArgumentInvalid(
+            f"get_costs: {day!r} is no day.", "Pass `id` as YYYY-MM-DD (UTC), or none for today."
+        ) from error
+
+
+_CHANGES = types.ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
+)
+
+TOOLS = {
+    "load_context": Tool(
+        title="Load context",
+        description="Load files, folders, globs or text of any size, to be asked with rlm_query."
+        " Returns a session handle: pass it on.",
+        takes=arguments.LoadContext,
+        gives=results.ContextLoaded,
+        call=load_context,
+        hints=_CHANGES,
+    ),
+    "rlm_query": Tool(
+        title="Ask",
+        description="Answer a question about loaded contexts: a model reads them with code and"
+        " sub-calls, and cites path:line. Takes seconds to minutes. If status is running, call"
+        " get_answer.",
+        takes=arguments.RlmQuery,
+        gives=results.RunResult,
+        call=rlm_query,
+        hints=_CHANGES,
+    ),
+    "get_answer": Tool(
+        title="Get answer",
+        description="Wait for a running query and get its answer.",
+        takes=arguments.GetAnswer,
+        gives=results.RunResult,
+        call=get_answer,
+    ),
+    "cancel_query": Tool(
+        title="Cancel query",
+        description="Stop a running query and get the best answer so far.",
+        takes=arguments.CancelQuery,
+        gives=results.RunResult,
+        call=cancel_query,
+        hints=_CHANGES,
+    ),
+    "list_contexts": Tool(
+        title="List contexts",
+        description="What is loaded in a session.",
+        takes=arguments.ListContexts,
+        gives=results.ContextsListed,
+        call=list_contexts,
+    ),
+    "get_costs": Tool(
+        title="Get costs",
+        description="Calls, tokens and cost of a session, run, day or all time.",
+        takes=arguments.GetCosts,
+        gives=results.CostsSummed,
+        call=get_costs,
+    ),
+    "get_trace": Tool(
+        title="Get trace",
+        description="Page through what a run did: code, output, calls.",
+        takes=arguments.GetTrace,
+        gives=results.TracePage,
+        call=get_trace,
+    ),
+}
+
+
+def find_tool(name: str) -> Tool:
+    """The tool of that name.
+
+    Raises:
+        ArgumentInvalid: there is none; the hint names the nearest.
+    """
+    if name not in TOOLS:
+        raise ArgumentInvalid(f"There is no tool `{name}`.", arguments.nearest(name, list(TOOLS)))
+    return TOOLS[name]

@@ -1,0 +1,49 @@
+"""The real command as a child process, and a scripted model for it over HTTP."""
+
+import os
+import sys
+
+import anyio
+import pytest
+
+from rlm_mcp.llm.scripted import serve
+
+COMMAND = [sys.executable, "-m", "rlm_mcp"]
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """One data folder for all commands: the guest's program is built once."""
+    return tmp_path_factory.mktemp("home")
+
+
+class Desk:
+    """Starts commands. `script` is what the model behind them plays; it may be replaced."""
+
+    def __init__(self, url, home):
+        self.environment = os.environ | {"RLM_API_URL": url, "RLM_HOME": str(home)}
+        self.script = None
+
+    async def run(self, *arguments, stdin=b"", **variables):
+        """The command's exit code, standard output and standard error."""
+        with anyio.fail_after(60):
+            ran = await anyio.run_process(
+                [*COMMAND, *arguments],
+                input=stdin,
+                env=self.environment | variables,
+                check=False,
+            )
+        return ran.returncode, ran.stdout.decode(), ran.stderr.decode()
+
+    async def start(self, *arguments, **streams):
+        return await anyio.open_process([*COMMAND, *arguments], env=self.environment, **streams)
+
+
+@pytest.fixture
+async def desk(home):
+    async def play(messages):
+        return await desk.script(messages)
+
+    async with serve(play) as server:
+        desk = Desk(server.url, home)
+        yield desk

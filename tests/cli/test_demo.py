@@ -1,0 +1,50 @@
+import re
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from rlm_mcp.cli import demo_script
+from rlm_mcp.types import Message
+
+pytestmark = pytest.mark.anyio
+
+STDLIB = Path(sysconfig.get_path("stdlib"))
+
+
+async def test_the_demo_says_it_is_scripted_and_computes_every_place_it_names(desk):
+    code, out, err = await desk.run("demo")
+
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].startswith("The model in this demo is scripted")
+    answer = out.partition("\nanswer ")[2].partition("\ncitations ")[0]
+    places = re.findall(r"([\w/]+\.py):(\d+)", answer)
+    assert places
+    for path, line in places:
+        source = (STDLIB / path).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+        assert re.search(r"\b_?warn|_deprecated", source), f"{path}:{line}"
+    warnings = int(re.search(r"of (\d+) deprecation warnings", answer)[1])
+    assert f"[{warnings} sub-calls over HTTP in" in out
+    assert re.search(rf"sub   {warnings} calls · [\d,]+ tokens in", out)
+    assert "all found in the text" in out
+    run = re.search(r"rlm-mcp traces show (run_\S+)", out)[1]
+    _, trace, _ = await desk.run("traces", "show", run)
+    assert demo_script.QUESTION in trace
+
+
+@pytest.mark.parametrize(
+    ("piece", "said"),
+    [
+        ("warnings._deprecated(__name__, remove=(3, 13))", "3.13"),
+        ("_deprecated(__name__, remove=(3,13))", "3.13"),
+        ('warn("f() is slated for removal in Python 3.12",\n DeprecationWarning)', "3.12"),
+        ('warn("f() will be "\n     "removed in "\n     "Python 3.14")', "3.14"),
+        ('# removed in 3.9\nwarn("g() will be removed in 3.15")', "3.15"),
+        ('warn("since 3.10, use g()", DeprecationWarning)', "none"),
+        ("", "none"),
+    ],
+)
+def test_the_scripted_sub_model_judges_only_the_piece_it_is_sent(piece, said):
+    prompt = f"In which Python version will this be removed?\n\n{piece}"
+
+    assert demo_script.sub([Message("user", prompt)]) == said

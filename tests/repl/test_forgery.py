@@ -1,0 +1,96 @@
+"""Code that finds the descriptor of the channel and speaks for the guest."""
+
+import json
+import struct
+
+import pytest
+
+from rlm_mcp.types import Final
+
+pytestmark = pytest.mark.anyio
+
+WRITE = """
+import os
+for fd in range(3, 64):
+    try:
+        os.write(fd, {stream!r})
+    except OSError:
+        pass
+"""
+
+
+def frame(message: object) -> bytes:
+    header = json.dumps(message).encode()
+    return struct.pack("<II", 8 + len(header), len(header)) + header
+
+
+DONE = {
+    "t": "done",
+    "number": 2,
+    "status": "ok",
+    "output": "forged",
+    "output_chars": 6,
+    "error": None,
+    "variables": [],
+    "final": None,
+    "draft": None,
+    "restored": [],
+}
+CALL = {"t": "call", "id": 7, "kind": "llm", "batched": False, "requests": [["p", None, None]]}
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"garbage that is no frame",
+        struct.pack("<II", 0xFFFFFFFF, 1),
+        struct.pack("<II", 100, 4000) + bytes(92),
+        frame({"t": "unheard of"}),
+        frame({"t": "hello", "python": "9", "layers": [], "probes": [], "space_bytes": 0}),
+        frame({**DONE, "number": 9}),
+        frame({**DONE, "status": "splendid"}),
+        frame({**DONE, "output": "x" * 10_000}),
+        frame({**DONE, "output_chars": -1}),
+        frame({**DONE, "final": ["text", "FORGED", False]}),
+        frame({**DONE, "variables": [["name", "type"]]}),
+        frame({**DONE, "variables": [["n", "t", 1, "p"]] * 1000}),
+        frame({**CALL, "kind": "shell"}),
+        frame({**CALL, "requests": []}),
+        frame({**CALL, "requests": [["p", None, None]] * 2}),
+        frame({**CALL, "requests": [[1, 2, 3]]}),
+        frame({**CALL, "id": True}),
+        frame(CALL) + frame(CALL),
+        b"".join(frame({**CALL, "id": number}) for number in range(100, 1000)),
+        frame(DONE) + frame(DONE),
+    ],
+    ids=lambda stream: repr(stream[:60]),
+)
+async def test_a_forged_frame_ends_the_guest_and_not_the_host(repl, stream):
+    await repl.run("1")
+    code = WRITE.format(stream=stream) + "while True: pass"
+    result = await repl.run(code)
+    if stream.startswith(frame(DONE)):
+        assert result.output == "forged"
+        result = await repl.run("1")
+        assert "ended between two cells" in result.output
+    else:
+        assert result.status == "died"
+        assert "it broke the protocol" in result.error
+    assert await repl.value("6 * 7") == "42"
+
+
+async def test_a_cell_that_forges_its_own_end_is_still_stopped(repl):
+    await repl.run("1")
+    forged = {**DONE, "final": ["forged", "FINAL", False]}
+    result = await repl.run(WRITE.format(stream=frame(forged)) + "import time; time.sleep(0.2)")
+    assert result.final == Final("forged", "FINAL")
+    after = await repl.run("1")
+    assert after.lost
+    assert await repl.value("6 * 7") == "42"
+
+
+async def test_a_forged_call_is_answered_and_harms_nothing(repl):
+    await repl.run("1")
+    result = await repl.run(WRITE.format(stream=frame(CALL)) + "llm_query('honest')")
+    assert result.output == "'<honest>'\n"
+    assert [call.requests[0].prompt for call in repl.calls] == ["p", "honest"]

@@ -1,0 +1,177 @@
+"""Cells that never end, take too much, or kill their process."""
+
+import resource
+from dataclasses import replace
+
+import anyio
+import pytest
+from conftest import LIMITS
+
+from rlm_mcp.types import Cell, CellDone, Reply, SubReply
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def quick(repl):
+    """A REPL whose cells may compute for a quarter of a second."""
+    await repl.open(limits=replace(LIMITS, cell_s=0.25))
+    return repl
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while True: pass",
+        "import re\nre.match(r'(a+)+$', 'a' * 40 + 'b')",
+        "import time\ntime.sleep(600)",
+        "import threading\nthreading.Event().wait()",
+        "while True: print('again')",
+        "class Endless:\n    def __repr__(self):\n        while True: pass\nEndless()",
+        "9 ** 9 ** 8 > 1 and 7 ** 10 ** 8",
+    ],
+)
+async def test_a_cell_over_its_time_is_interrupted_and_variables_are_kept(quick, code):
+    with anyio.fail_after(10):
+        result = await quick.run("kept = 1\n" + code)
+    if result.status == "died":
+        pytest.skip("this interpreter computes that without looking up")
+    assert (result.status, result.lost) == ("interrupted", False)
+    assert "It computed for 0.25 s, the limit of one cell" in result.error
+    assert await quick.value("kept") == "1"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "sum(range(10**12))",
+        "import itertools\n-1 in itertools.count()",
+        "import time\nwhile True:\n    try: time.sleep(600)\n    except BaseException: pass",
+        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {2})\nwhile True: pass",
+    ],
+)
+async def test_a_cell_that_does_not_stop_is_killed_and_says_what_is_lost(quick, code):
+    await quick.run("gone = 1")
+    with anyio.fail_after(10):
+        result = await quick.run(code)
+    assert (result.status, result.lost) == ("died", True)
+    assert "did not end when asked to and was killed" in result.error
+    assert "variables are gone" in result.error
+    assert "NameError" in (await quick.run("gone")).error
+
+
+async def test_a_hostile_preview_cannot_hang_the_repl(quick):
+    with anyio.fail_after(10):
+        result = await quick.run(
+            "class E:\n    def __repr__(s):\n        while True: pass\nx = E()"
+        )
+    assert (result.status, result.lost) == ("ok", False)
+    assert await quick.value("1") == "1"
+
+
+async def test_the_clock_stands_still_while_a_call_is_open(quick):
+    cursor = await quick.backend.submit("h", Cell("asks", "llm_query('slow')"))
+    batch = await quick.backend.pump("h", "asks", cursor, wait_s=5)
+    (asked,) = batch.events
+    nothing = await quick.backend.pump("h", "asks", batch.cursor, wait_s=1.5)
+    assert nothing.events == ()
+    reply = Reply(asked.call_id, (SubReply("late"),))
+    batch = await quick.backend.pump("h", "asks", nothing.cursor, [reply], wait_s=5)
+    (done,) = batch.events
+    assert isinstance(done, CellDone)
+    assert (done.result.status, done.result.output) == ("ok", "'late'\n")
+    assert done.result.seconds < 0.25
+
+
+@pytest.mark.parametrize("code", ["while True: pass", "llm_query('never answered')"])
+async def test_interrupt_stops_a_cell_at_once(repl, code):
+    await repl.run("kept = 1")
+    cursor = await repl.backend.submit("h", Cell("stuck", code))
+    with anyio.fail_after(5):
+        await repl.backend.interrupt("h", "stuck")
+        batch = await repl.backend.pump("h", "stuck", cursor, wait_s=5)
+    result = batch.events[-1].result
+    assert (result.status, result.lost) == ("interrupted", False)
+    assert "It was interrupted" in result.error
+    await repl.backend.interrupt("h", "stuck")
+    assert await repl.value("kept") == "1"
+
+
+async def test_threads_of_an_interrupted_cell_stop_waiting_for_answers(repl):
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(20) as pool:\n    list(pool.map(llm_query, map(str, range(20))))"
+    )
+    cursor = await repl.backend.submit("h", Cell("threads", code))
+    with anyio.fail_after(10):
+        while len((await repl.backend.pump("h", "threads", cursor)).events) < 20:
+            await anyio.lowlevel.checkpoint()
+        await repl.backend.interrupt("h", "threads")
+        assert await repl.value("llm_query('in step')") == "'<in step>'"
+
+
+async def test_a_thread_left_running_ends_with_its_cell(repl):
+    await repl.run(
+        "import threading, time\nticks = []\n"
+        "def tick():\n    while True: ticks.append(1); time.sleep(0.001)\n"
+        "threading.Thread(target=tick, daemon=True).start()"
+    )
+    first = await repl.value("len(ticks)")
+    assert await repl.value("len(ticks)") == first
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["b = 'x' * (4 << 30)", "b = []\nwhile True: b.append('x' * 10**6)", "list(range(10**9))"],
+)
+async def test_a_cell_over_its_memory_gets_an_error_and_variables_are_kept(repl, code):
+    with anyio.fail_after(30):
+        result = await repl.run("kept = 1\n" + code)
+        assert (result.status, result.lost) == ("memory", False)
+        assert "MemoryError" in result.error
+        assert "The REPL's limit is 512 MB" in result.error
+        assert await repl.value("b = None\nkept") == "1"
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        ("import os\nos._exit(3)", "exit status 3"),
+        ("import os\nos.abort()", "process ended by itself"),
+        ("import sys\nf = lambda: 0\nf.__code__ = f.__code__.replace(co_code=b'\\x97\\x00d\\x7f' * 99)"
+         "\nimport os\nos._exit(9)\nf()", "exit status 9"),
+    ],
+)  # fmt: skip
+async def test_a_cell_that_ends_its_process_is_reported_and_the_next_one_works(repl, code, how):
+    await repl.run("gone = 1")
+    result = await repl.run(code)
+    assert (result.status, result.lost) == ("died", True)
+    assert how in result.error
+    assert "NameError" in (await repl.run("gone")).error
+
+
+async def test_a_crash_in_native_code_is_reported(repl):
+    result = await repl.run("x = None\nfor _ in range(10**6): x = (x,)\nhash(x)")
+    assert result.status in {"died", "error", "memory"}
+    assert await repl.value("1") == "1"
+
+
+async def test_a_death_between_two_cells_is_told_by_the_next(repl):
+    await repl.run(
+        "import threading, os, _thread\ndef later():\n    import time; time.sleep(0.05); os._exit(5)\n"
+        "_thread.start_new_thread(later, ())"
+    )
+    with anyio.fail_after(10):
+        while not (result := await repl.run("1")).lost:
+            pass
+    assert result.status == "died" or "ended between two cells" in result.output
+    assert await repl.value("2") == "2"
+
+
+async def test_the_host_stays_small_whatever_a_guest_prints_or_answers(repl):
+    await repl.run("1")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result = await repl.run("print('x' * (200 << 20))\nFINAL('y' * (100 << 20))")
+    assert result.final.cut
+    assert len(result.final.text) == LIMITS.answer_chars
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10

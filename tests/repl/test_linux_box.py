@@ -1,0 +1,94 @@
+"""The Linux box keeps model-written code in, whoever runs the host."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+from conftest import Driver
+
+from rlm_mcp.errors import SandboxUnavailable
+from rlm_mcp.repl import boxes
+from rlm_mcp.repl.guest import seccomp
+from rlm_mcp.repl.local import LocalBackend
+
+pytestmark = pytest.mark.anyio
+
+NOBODY = 65534
+ESCAPES = Path(__file__).with_name("escapes.py")
+
+
+@pytest.fixture(autouse=True)
+def linux():
+    try:
+        boxes.find("linux")
+    except SandboxUnavailable as refusal:
+        pytest.skip(refusal.message)
+
+
+async def escape(cache: Path, *user: int) -> dict[str, str]:
+    with anyio.fail_after(120):
+        ended = await anyio.run_process(
+            [sys.executable, str(ESCAPES), str(cache), *map(str, user)], stderr=None
+        )
+    return json.loads(ended.stdout)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the raw numbers are x86-64's")
+async def test_every_escape_is_refused(cache):
+    assert await escape(cache) == {}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the raw numbers are x86-64's")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+async def test_every_escape_is_refused_to_an_ordinary_user(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nobody")
+    for part in (folder, folder.parent, folder.parent.parent):
+        part.chmod(0o777)
+    try:
+        subprocess.run([sys.executable, "-c", ""], user=NOBODY, check=True)
+    except PermissionError:
+        pytest.skip("this Python stands where an ordinary user cannot run it")
+    assert await escape(folder / "cache", NOBODY) == {}
+
+
+async def test_everyday_modules_work_without_files(cache):
+    async with LocalBackend(cache, "linux") as backend:
+        repl = Driver(backend)
+        await repl.open()
+        for code in (
+            "import re, json, csv, io, math, statistics, difflib, bisect, heapq, itertools\n"
+            "statistics.median([1, 3, 2])",
+            "import regex\nregex.findall(r'(?i)\\p{L}+', 'Éa 1')",
+            "import datetime\ndatetime.datetime.strptime('2024-02-29', '%Y-%m-%d').isoformat()",
+            "from collections import Counter, defaultdict\nCounter('aab').most_common(1)",
+            "import hashlib\nhashlib.sha256(b'').hexdigest()[:8]",
+            "import random\nrandom.seed(1); random.randint(1, 1)",
+            "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int = 1\nP()",
+            "import textwrap, string, fractions, decimal, uuid, base64, zlib\n"
+            "fractions.Fraction(1, 3) + 1",
+            "import ast, tokenize, html, xml.etree.ElementTree as E\nE.fromstring('<a b=\"1\"/>').get('b')",
+            "import asyncio\nasync def f():\n    await asyncio.sleep(0.001); return 7\nasyncio.run(f())",
+            "'é'.encode('cp1252').decode('cp1252'), 'ü'.encode('idna')",
+            "import threading\nt = threading.Thread(target=print, args=(1,)); t.start(); t.join()",
+        ):
+            result = await repl.run(code)
+            assert result.status == "ok", result.error
+
+
+@pytest.mark.parametrize("machine", sorted(seccomp.MACHINES))
+def test_the_filter_is_well_formed_on_every_machine(machine):
+    lines = seccomp.program(machine)
+    assert len(lines) < 4096
+    for index, (code, if_true, if_false, _) in enumerate(lines):
+        if code in {seccomp.EQUAL, seccomp.AT_LEAST, seccomp.ANY_BIT}:
+            assert index + 1 + max(if_true, if_false) < len(lines)
+    assert lines[-1][0] == seccomp.RETURN
+    numbers = seccomp.MACHINES[machine][1]
+    assert len(set(numbers.values())) == len(numbers)
+    known = {*seccomp.FREE, *seccomp.CHECKED, "seccomp"}
+    assert set(numbers) <= known

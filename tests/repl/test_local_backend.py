@@ -1,0 +1,226 @@
+"""The five verbs: repeated, out of date, concurrent, ended."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+from conftest import LIMITS, Driver
+
+from rlm_mcp.errors import ReplUnavailable, SandboxUnavailable, StaleEpoch
+from rlm_mcp.repl import boxes
+from rlm_mcp.repl.local import LocalBackend
+from rlm_mcp.types import CallAsked, Cell, Cursor, Reply, ReplSpec, SubReply
+
+pytestmark = pytest.mark.anyio
+
+
+async def gone(pid: int) -> None:
+    """Wait until no process has that id; a zombie has ended too."""
+    while True:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2]
+        except OSError:
+            return
+        if state.split()[0] == "Z":
+            return
+        await anyio.sleep(0.01)
+
+
+async def test_the_state_says_what_the_box_enforces(repl, box):
+    state = await repl.open()
+    assert (state.handle, state.epoch, state.box) == ("h", 1, box)
+    assert state.sandboxed == (box != "plain")
+    assert "memory 512 MB" in state.enforced
+    assert state.python == sys.version.split()[0]
+
+
+async def test_opening_again_gives_the_same_repl(repl):
+    await repl.run("kept = 1")
+    assert await repl.open() == await repl.open()
+    assert await repl.value("kept") == "1"
+
+
+async def test_a_cell_submitted_twice_runs_once(repl):
+    await repl.run("n = 0")
+    for _ in range(3):
+        cursor = await repl.backend.submit("h", Cell("once", "n += 1\nprint(n)"))
+    first = await repl.backend.pump("h", "once", cursor, wait_s=5)
+    again = await repl.backend.pump("h", "once", cursor, wait_s=5)
+    assert first == again
+    assert first.events[0].result.output == "1\n"
+    assert (await repl.backend.pump("h", "once", first.cursor, wait_s=5)).events == ()
+    assert await repl.value("n") == "1"
+
+
+async def test_a_reply_delivered_twice_counts_once(repl):
+    cursor = await repl.backend.submit("h", Cell("ask", "[llm_query('a'), llm_query('b')]"))
+    batch = await repl.backend.pump("h", "ask", cursor, wait_s=5)
+    first = Reply(batch.events[0].call_id, (SubReply("one"),))
+    batch = await repl.backend.pump("h", "ask", batch.cursor, [first, first], wait_s=5)
+    second = Reply(batch.events[0].call_id, (SubReply("two"),))
+    batch = await repl.backend.pump("h", "ask", batch.cursor, [first, second], wait_s=5)
+    assert batch.events[0].result.output == "['one', 'two']\n"
+
+
+async def test_one_reader_waits_while_others_deliver(repl):
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(8) as p: print(sum(int(x) for x in p.map(llm_query, range(40))))"
+    )
+    cursor = await repl.backend.submit("h", Cell("many", code))
+
+    async def deliver(asked: CallAsked) -> None:
+        reply = Reply(asked.call_id, tuple(SubReply(r.prompt) for r in asked.requests))
+        await repl.backend.pump("h", "many", Cursor(1, 10**6), [reply])
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            result = None
+            while result is None:
+                batch = await repl.backend.pump("h", "many", cursor, wait_s=5)
+                cursor = batch.cursor
+                for event in batch.events:
+                    if isinstance(event, CallAsked):
+                        group.start_soon(deliver, event)
+                    else:
+                        result = event.result
+    assert result.output == "780\n"
+
+
+async def test_a_second_cell_waits_for_the_end_of_the_first(repl):
+    await repl.backend.submit("h", Cell("first", "llm_query('x')"))
+    with pytest.raises(ReplUnavailable, match="Cell first still runs"):
+        await repl.backend.submit("h", Cell("second", "1"))
+
+
+async def test_a_newer_epoch_takes_over_and_the_older_one_is_refused(repl):
+    await repl.run("kept = 1")
+    old = await repl.backend.submit("h", Cell("old", "while True: pass"))
+    refused = []
+
+    async def wait_as_the_old_one() -> None:
+        with pytest.raises(StaleEpoch) as caught:
+            await repl.backend.pump("h", "old", old, wait_s=30)
+        refused.append(caught.value)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait_as_the_old_one)
+            await anyio.wait_all_tasks_blocked()
+            await repl.open(epoch=2)
+    assert refused
+    with pytest.raises(StaleEpoch, match="Epoch 1 of REPL h is over; 2 owns it"):
+        await repl.backend.pump("h", "old", old)
+    with pytest.raises(StaleEpoch):
+        await repl.open(epoch=1)
+    assert await repl.value("kept") == "1"
+
+
+async def test_an_unknown_handle_and_an_unknown_cell_are_refused(repl):
+    with pytest.raises(ReplUnavailable, match="No REPL has the handle nobody"):
+        await repl.backend.submit("nobody", Cell("c", "1"))
+    with pytest.raises(ReplUnavailable, match="Cell c is not the last one"):
+        await repl.backend.pump("h", "c", Cursor(1, 0))
+
+
+async def test_close_ends_the_process_and_may_be_repeated(repl):
+    pid = int(await repl.value("__import__('os').getpid()"))
+    cursor = await repl.backend.submit("h", Cell("loop", "while True: pass"))
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(repl.backend.close, "h")
+            with pytest.raises(ReplUnavailable):
+                while not (await repl.backend.pump("h", "loop", cursor, wait_s=5)).events:
+                    pass
+                await repl.backend.pump("h", "loop", cursor)
+        await repl.backend.close("h")
+        await gone(pid)
+    with pytest.raises(ReplUnavailable):
+        await repl.backend.submit("h", Cell("late", "1"))
+
+
+async def test_leaving_the_backend_ends_every_guest(cache, box):
+    with anyio.fail_after(20):
+        async with LocalBackend(cache, box) as backend:
+            driver = Driver(backend)
+            pids = []
+            for handle in ("a", "b", "c"):
+                await driver.open(handle)
+                pids.append(int(await driver.value("__import__('os').getpid()", handle)))
+            await backend.submit("a", Cell("loop", "sum(range(10**12))"))
+        for pid in pids:
+            await gone(pid)
+
+
+async def test_an_error_leaves_the_backend_as_it_was_raised(cache, box):
+    with pytest.raises(ZeroDivisionError):
+        async with LocalBackend(cache, box) as backend:
+            await Driver(backend).open()
+            raise ZeroDivisionError
+
+
+async def test_a_guest_is_gone_after_a_cancelled_open(cache, box):
+    async with LocalBackend(cache, box) as backend:
+        with anyio.move_on_after(0.02):
+            await Driver(backend).open()
+        assert await Driver(backend).open()
+
+
+HOST = """
+import anyio, sys
+from pathlib import Path
+from rlm_mcp.repl.local import LocalBackend
+from rlm_mcp.types import Cell, ReplLimits, ReplSpec
+
+async def main():
+    async with LocalBackend(Path(sys.argv[1]), sys.argv[2]) as backend:
+        await backend.open(ReplSpec("h", 1, (), ReplLimits()))
+        cursor = await backend.submit("h", Cell("pid", "import os; os.getpid()"))
+        batch = await backend.pump("h", "pid", cursor, wait_s=10)
+        await backend.submit("h", Cell("busy", sys.argv[3]))
+        print(batch.events[0].result.output, end="", flush=True)
+        await anyio.sleep_forever()
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize("code", ["sum(range(10**12))", "while True: pass", "llm_query('x')", "1"])
+async def test_no_guest_outlives_a_killed_host(cache, box, code):
+    async with await anyio.open_process(
+        [sys.executable, "-c", HOST, cache, box, code], stderr=subprocess.DEVNULL
+    ) as host:
+        with anyio.fail_after(20):
+            pid = int(await host.stdout.receive())
+            os.kill(host.pid, signal.SIGKILL)
+            await gone(pid)
+
+
+async def test_auto_is_a_sandbox_or_says_how_to_go_without(cache):
+    async with LocalBackend(cache) as backend:
+        try:
+            state = await Driver(backend).open()
+        except SandboxUnavailable as refusal:
+            assert "RLM_SANDBOX=plain" in refusal.hint
+        else:
+            assert state.sandboxed
+
+
+async def test_a_proof_with_a_hole_refuses_to_start():
+    hello = boxes.Hello(python="3", layers=("seccomp",), probes={"fork": False}, space_bytes=0)
+    with pytest.raises(SandboxUnavailable, match="did not refuse the sandboxed process: fork"):
+        boxes.find("linux")[1].proved(hello)
+    with pytest.raises(SandboxUnavailable, match="no probe"):
+        boxes.find("linux")[1].proved(replace(hello, probes={}))
+
+
+async def test_a_program_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    async with LocalBackend(tmp_path / "file" / "cache", "plain") as backend:
+        with pytest.raises(ReplUnavailable, match="cannot be written"):
+            await backend.open(ReplSpec("h", 1, (), LIMITS))

@@ -112,10 +112,11 @@ class Stage:
             self._gutter("╰ " if not number else "  ", Text(line, style="green"))
 
     def _gutter(self, sign: str, line: Text) -> None:
-        row = Text.assemble(" " * INDENT, (sign, "dim"), line)
+        row = Text.assemble("  ", (sign, "dim"), line)
         self._console.print(row, no_wrap=True, overflow="ellipsis")
 
 
 def _told(step: Step) -> str:
     first = next((line for line in step.text.splitlines() if line.strip()), "")
-    return f"turn {step.turn} · {step.kind} · {first}"
+    place = f"turn {step.turn} · " if step.turn else ""
+    return f"{place}{step.kind} · {first}"

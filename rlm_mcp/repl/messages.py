@@ -7,7 +7,7 @@ from typing import Any
 from rlm_mcp.repl.guest.wire import BadFrame, Message
 from rlm_mcp.types import CallKind, CellStatus, Final, ReplLimits, SubRequest, Variable
 
-LARGEST = 1 << 53
+LARGEST = 1 << 63
 OUTPUT_SLACK_CHARS = 1_000
 ERROR_CHARS = 20_000
 LISTED = 200

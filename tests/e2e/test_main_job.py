@@ -1,23 +1,20 @@
 """The main job as a client sees it: the real command, a real endpoint, this repository."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
-from mcp import Client, StdioServerParameters
+from e2e_server import COMMAND, call, connected
 
 from rlm_mcp.llm.scripted import serve
 
 pytestmark = pytest.mark.anyio
 
 REPOSITORY = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "rlm_mcp"]
 
 FIND = """
 import re
@@ -62,22 +59,8 @@ async def endpoint():
 
 
 @pytest.fixture
-def environment(endpoint, own_environment):
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("RLM_")}
-    return inherited | {"RLM_API_URL": endpoint.url, "RLM_HOME": str(own_environment)}
-
-
-@asynccontextmanager
-async def connected(environment, mode="auto"):
-    server = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], env=environment)
-    async with Client(server, mode=mode) as client:
-        yield client
-
-
-async def call(client, tool, /, **arguments):
-    result = await client.call_tool(tool, arguments)
-    assert not result.is_error, result.content[0].text
-    return result.structured_content
+def environment(endpoint, environment_for):
+    return environment_for(endpoint.url)
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -219,12 +202,12 @@ async def test_no_process_is_left_when_the_client_is_killed_in_the_middle_of_a_c
         [sys.executable, "-c", CLIENT, *COMMAND], env=environment, stderr=None
     )
     assert (await client.stdout.receive()).decode().split() == ["running"]
-    family = descendants(client.pid)
+    while len(family := descendants(client.pid)) < len(["server", "guest"]):
+        await anyio.sleep(0.05)
 
     client.send_signal(signal.SIGKILL)
     await client.wait()
 
-    assert len(family) >= 2
     while any(is_alive(pid) for pid in family):
         await anyio.sleep(0.05)
 

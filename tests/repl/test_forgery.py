@@ -71,11 +71,10 @@ async def test_a_forged_frame_ends_the_guest_and_not_the_host(repl, stream):
     result = await repl.run(code)
     if stream.startswith(frame(DONE)):
         assert result.output == "forged"
-        result = await repl.run("1")
-        assert "ended between two cells" in result.output
+        assert (await repl.run("1")).lost
     else:
         assert result.status == "died"
-        assert "it broke the protocol" in result.error
+        assert "broke the protocol" in result.error
     assert await repl.value("6 * 7") == "42"
 
 

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 from rlm_mcp.errors import SandboxUnavailable
 from rlm_mcp.repl.messages import Hello
 
-HINT = "RLM_SANDBOX=plain runs model-written code with your own rights, if you want that."
+HINT = "RLM_SANDBOX=plain, or --sandbox plain, runs model-written code with your own rights."
 
 
 class Box(Protocol):

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import gc
 import linecache
 import sys
 import threading
@@ -17,12 +18,13 @@ from .channel import Interrupts
 from .contexts import Context, names_of
 from .finals import Finals
 from .memory import reserved
-from .show import LISTED, Repr, error_text, user_names, variable
+from .show import LISTED, Repr, error_text, middle_cut, user_names, variable
 from .wire import Message
 
 THREADS_END_S = 0.25
 ECHO_ITEMS = 100
 ECHO_LEVELS = 6
+ERROR_CHARS = 8_000
 StopThread = Callable[[int], None]
 
 
@@ -83,6 +85,8 @@ class Notebook:
                 self._execute(cell["code"], f"<cell {cell['number']}>", output)
         except BaseException as raised:
             status, error = self._failure(raised)
+        if status == "memory":
+            gc.collect()
         self._calls.end()
         self._stop_threads(output)
         final, draft, variables = self._look()
@@ -113,15 +117,17 @@ class Notebook:
                 output.write(Repr(output.limit_chars, ECHO_ITEMS, ECHO_LEVELS).repr(value) + "\n")
 
     def _failure(self, raised: BaseException) -> tuple[str, str]:
-        if isinstance(raised, SystemExit):
-            return "error", f"SystemExit({raised.code!r}): the cell ended here; the REPL goes on"
         status = "interrupted" if self._interrupts.fired else "error"
         if isinstance(raised, MemoryError):
             status = "memory"
         try:
-            return status, error_text(raised)
+            with self._interrupts.armed():
+                text = error_text(raised)
         except BaseException as again:
-            return status, f"{type(raised).__name__} (no traceback: {type(again).__name__})"
+            text = f"{type(raised).__name__} (no traceback: {type(again).__name__})"
+        if isinstance(raised, SystemExit):
+            text += "\nThe cell ended there; the REPL goes on."
+        return status, middle_cut(text, ERROR_CHARS)
 
     def _look(self) -> tuple[Any, str | None, list[list[Any]]]:
         """Final, draft, variables: their reprs are user code and may raise or never end."""

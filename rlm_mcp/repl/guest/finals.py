@@ -12,7 +12,7 @@ Final = list[Any]
 def as_text(value: object) -> str:
     """A str as it is, lists and dicts as JSON where that is possible, anything else as str."""
     if isinstance(value, str):
-        return value[:]
+        return value
     if isinstance(value, list | tuple | dict):
         try:
             return json.dumps(value, ensure_ascii=False)
@@ -60,11 +60,15 @@ class Finals:
         if self.given is None and answer.get(READY):
             self._give(content, "answer")
             return self.given, None
-        return self.given, as_text(content)[: self.limit_chars]
+        return self.given, self._cut(as_text(content))
 
     def _give(self, value: object, via: str) -> None:
         text = as_text(value)
-        self.given = [text[: self.limit_chars], via, len(text) > self.limit_chars]
+        self.given = [self._cut(text), via, str.__len__(text) > self.limit_chars]
+
+    def _cut(self, text: str) -> str:
+        # Of a subclass only what str itself says, and never a copy of the whole.
+        return str.__getitem__(text, slice(self.limit_chars))
 
     def _value_of(self, name: object) -> object:
         if not isinstance(name, str):

@@ -7,6 +7,7 @@ without a file system can still import. `repl/program.py` writes it.
     index = marshal of {name: (offset, size, is_package)} and {name: path of an extension module}
 """
 
+import gc
 import marshal
 import mmap
 import sys
@@ -46,6 +47,8 @@ class Program:
 
 def main() -> None:
     """Arguments: the descriptor of the channel, the descriptor of the program's file."""
+    # What is imported stays; looking through it for garbage would only take time.
+    gc.disable()
     channel, program = map(int, sys.argv[1:3])
     sys.meta_path.insert(2, Program(program))
     # It can be found only now.

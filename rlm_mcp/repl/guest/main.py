@@ -1,6 +1,7 @@
 """The guest from start to end: lock the door, say hello, then run cells until the host is gone."""
 
 import ctypes
+import gc
 import importlib
 import os
 import sys
@@ -86,6 +87,8 @@ def forget_ourselves() -> None:
     for name in list(sys.modules):
         if name.split(".")[0] in {"ctypes", "_ctypes", __package__}:
             del sys.modules[name]
+    gc.freeze()
+    gc.enable()
     warnings.simplefilter("ignore", SyntaxWarning)
     warnings.simplefilter("ignore", DeprecationWarning)
     sys.argv = [""]

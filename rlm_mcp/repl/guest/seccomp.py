@@ -6,7 +6,7 @@ threads. Nothing opens, executes, forks, signals, traces, or maps code. See secc
 
 import ctypes
 import errno
-import platform
+import os
 import struct
 
 from .kernel import system_call
@@ -143,7 +143,7 @@ def program(machine: str) -> list[Line]:
 
 def install() -> None:
     """Put the filter on this process, for ever. Needs no_new_privs; may raise OSError."""
-    machine = platform.machine()
+    machine = os.uname().machine
     lines = program(machine)
     code = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *line) for line in lines))
     header = struct.pack("@HQ", len(lines), ctypes.addressof(code))

@@ -200,6 +200,14 @@ class Service:
             await job.ended.wait()
         return await self.view(run_id)
 
+    async def stop_runs(self) -> None:
+        """Cancel all runs and wait until they have written down the best they had."""
+        working = [job for handle in self._sessions for job in self.jobs.working(handle)]
+        for job in working:
+            job.cancel()
+        for job in working:
+            await job.ended.wait()
+
     async def costs(self, scope: CostScope, key: str | None = None) -> Costs:
         """What a run, a session, a day or everything has used."""
         return await costs(self.journal, scope, key)

@@ -12,3 +12,8 @@ def clip(text: str, most: int) -> str:
 def count(number: int, noun: str) -> str:
     """`1 document`, `1,204 documents`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def sendable(text: str) -> str:
+    """The text with `?` for each lone surrogate: those have no UTF-8 form."""
+    return text.encode("utf-8", "replace").decode("utf-8")

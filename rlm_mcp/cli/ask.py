@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ANSWERED, FAILED, SPENT, INTERRUPTED = 0, 1, 3, 130
 STDIN = "-"
+AT_LEAST_1 = click.IntRange(min=1)
+MORE_THAN_0 = click.FloatRange(min=0, min_open=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,22 @@ def sandbox_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--api-url", help="OpenAI-compatible endpoint, like http://localhost:8080/v1.")
 @click.option("--model", help="Root model; `auto` takes the endpoint's first.")
 @click.option("--sub-model", help="Model that code asks; `auto` is the root's.")
-@click.option("--turns", "max_turns", type=int, help="Most turns of the root model.")
-@click.option("--calls", "max_calls", type=int, help="Most model calls.")
-@click.option("--tokens", "max_tokens", type=int, help="Most tokens, in and out.")
-@click.option("--cost", "max_cost", type=float, help="Highest cost, in the prices' currency.")
-@click.option("--seconds", "max_seconds", type=float, help="Longest time.")
-@click.option("--depth", "max_depth", type=int, help="1: sub-calls. 2 and more: nested REPLs too.")
+@click.option("--turns", "max_turns", type=AT_LEAST_1, help="Most turns of the root model.")
+@click.option("--calls", "max_calls", type=AT_LEAST_1, help="Most model calls.")
+@click.option("--tokens", "max_tokens", type=AT_LEAST_1, help="Most tokens, in and out.")
+@click.option(
+    "--cost",
+    "max_cost",
+    type=click.FloatRange(min=0),
+    help="Highest cost, in the prices' currency.",
+)
+@click.option("--seconds", "max_seconds", type=MORE_THAN_0, help="Longest time.")
+@click.option(
+    "--depth",
+    "max_depth",
+    type=click.IntRange(1, 8),
+    help="1: sub-calls. 2 and more: nested REPLs too.",
+)
 @sandbox_option
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the answer and nothing else.")
@@ -64,6 +76,8 @@ def ask(
     1 failed, 2 wrong usage, 3 a budget was spent (the best answer so far is printed), 130
     interrupted (likewise).
     """
+    if not question.strip():
+        raise click.UsageError("QUESTION is empty.")
     settings = Settings.load(None, **overrides)
     answer, contexts = anyio.run(_answer, settings, Request(path, question), quiet)
     from rlm_mcp.cli import report
@@ -101,8 +115,15 @@ async def _load(
     if files:
         await service.load(session, files, progress=line.loading)
     if STDIN in paths:
-        text = await anyio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
+        text = await anyio.to_thread.run_sync(_read_stdin, abandon_on_cancel=True)
         await service.load(session, [], text=text, name="stdin")
+
+
+def _read_stdin() -> str:
+    from rlm_mcp.contexts.decode import decoder_for
+
+    raw = sys.stdin.buffer.read()
+    return decoder_for(raw).decode(raw, final=True)
 
 
 async def settled(job: "Job") -> Answer:

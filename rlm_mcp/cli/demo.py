@@ -59,7 +59,7 @@ async def _demo(sandbox: str | None) -> None:
             stage.step("ask", demo_script.QUESTION)
             job = await service.start(session, Query(demo_script.QUESTION), stage)
             answer = await settled(job)
-            stage.answered(answer, await service.trace(answer.run_id))
+            stage.answered(answer, info, await service.trace(answer.run_id))
 
 
 def stdlib_sources() -> list[str]:

@@ -69,7 +69,7 @@ for (path, line, owner, _), version in zip(places, versions):
         key = tuple(int(number) for number in version.split("."))
         removals.setdefault(key, []).append((path, line, owner))
 for key, found in sorted(removals.items()):
-    print("%d.%d" % key, len(found), "removals, the first:", found[0])
+    print(f"%d.%d: {len(found)}, the first {found[0]}" % key)
 ```
 """
 

@@ -1,5 +1,6 @@
 """The command `rlm-mcp`: its subcommands, and the edge where errors become words and exit codes."""
 
+import io
 import sys
 
 import click
@@ -33,6 +34,10 @@ for subcommand in (serve, ask, demo, traces):
 
 def main() -> None:
     """Run the command and exit: 0 answer, 1 error, 2 usage, 3 budget spent, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Loaded text may hold what no terminal can show, and an answer may quote it.
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = command.main(prog_name="rlm-mcp", standalone_mode=False)
     except click.ClickException as error:

@@ -66,8 +66,7 @@ class Stage:
         self.step(
             "load",
             f"{size} · {seconds:.1f} s\n"
-            f"about {info.tokens_estimate / 1e6:.1f} million tokens: they stay in a variable of the"
-            " REPL",
+            f"{_millions(info)}, in a variable of the REPL and in no prompt",
         )
 
     async def emit(self, event: Event) -> None:
@@ -87,7 +86,7 @@ class Stage:
             case _:
                 pass
 
-    def answered(self, answer: Answer, trace: Trace) -> None:
+    def answered(self, answer: Answer, info: ContextInfo, trace: Trace) -> None:
         """The answer, what it rests on, what it cost, and how the trace of it looks."""
         self.step("answer", answer.text)
         first = next((each for each in answer.citations if each.found), None)
@@ -96,7 +95,8 @@ class Stage:
         self.step(
             "cost",
             f"root  {bill(answer.root)}\nsub   {bill(answer.sub)}\n"
-            f"total {bill(answer.usage)} · {answer.seconds:.1f} s",
+            f"total {bill(answer.usage)} · {answer.seconds:.1f} s\n"
+            f"for a text of {_millions(info)}",
         )
         room = self._console.width - INDENT
         steps = [_told(step)[:room] for step in trace.steps[:TRACE_STEPS]]
@@ -114,6 +114,10 @@ class Stage:
     def _gutter(self, sign: str, line: Text) -> None:
         row = Text.assemble("  ", (sign, "dim"), line)
         self._console.print(row, no_wrap=True, overflow="ellipsis")
+
+
+def _millions(info: ContextInfo) -> str:
+    return f"about {info.tokens_estimate / 1e6:.1f} million tokens"
 
 
 def _told(step: Step) -> str:

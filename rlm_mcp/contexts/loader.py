@@ -43,11 +43,11 @@ async def load(
 ) -> ContextInfo:
     """The snapshot of `sources` (paths, folders, globs) or of `text`; exactly one of the two.
 
-    A mapping of texts makes a document of each, named by its key.
     Several sources become one context, their documents' paths relative to the deepest folder they
-    share. The same content gives the same id wherever it stands; a source that has not changed is
-    not read again. `skipped` are always this load's own. `name` defaults to the source's own.
-    `progress` is called from a worker thread, at most four times a second and at the end.
+    share; so do several texts, each a document named by its key. The same content gives the same id
+    wherever it stands; a source that has not changed is not read again. `skipped` are always this
+    load's own. `name` defaults to the source's own. `progress` is called from a worker thread, at
+    most four times a second and at the end.
 
     Raises:
         ArgumentInvalid: neither sources nor a text, or both.
@@ -56,9 +56,9 @@ async def load(
         SourceEmpty: there is no text in it.
         StoreFailed: the data folder cannot take the snapshot.
     """
-    if bool(sources) == (text is not None) or not all(sources):
-        raise ArgumentInvalid("Give sources or a text, one of the two.", "Name what to load.")
     texts = {"text": text} if isinstance(text, str) else text or {}
+    if bool(sources) == bool(texts) or not all(sources):
+        raise ArgumentInvalid("Give sources or a text, one of the two.", "Name what to load.")
     wanted: list[Source] = [*sources, *(Text(content, key) for key, content in texts.items())]
     loading = partial(_load, store, wanted, name, progress)
     return await to_thread.run_sync(loading)

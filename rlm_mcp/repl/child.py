@@ -3,7 +3,6 @@
 import array
 import contextlib
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -19,6 +18,9 @@ from rlm_mcp.errors import ReplUnavailable
 from rlm_mcp.repl.guest.wire import Message, Splitter, pack
 from rlm_mcp.repl.program import Program
 
+if sys.platform == "linux":
+    import resource
+
 CHUNK_BYTES = 1 << 18
 END_S = 5.0
 ENVIRONMENT = {
@@ -32,8 +34,8 @@ ENVIRONMENT = {
 class Child:
     """A running guest. Its owner drives `write` and `read` in tasks and then awaits `end`."""
 
-    def __init__(self, process: Process, wire: socket.socket, frame_bytes: int) -> None:
-        self._process = process
+    def __init__(self, running: Process, wire: socket.socket, frame_bytes: int) -> None:
+        self._running = running
         self._wire = wire
         self._splitter = Splitter(frame_bytes)
         self._outbox: deque[tuple[memoryview, tuple[int, ...]]] = deque()
@@ -54,7 +56,7 @@ class Child:
             descriptors = (theirs.fileno(), file.fileno())
             command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c"]
             try:
-                process = await anyio.open_process(
+                running = await anyio.open_process(
                     [*command, program.loader, *map(str, descriptors)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -71,7 +73,7 @@ class Child:
                     "Free memory or raise the limit of processes, then try again.",
                 ) from error
         ours.setblocking(False)
-        return cls(process, ours, frame_bytes)
+        return cls(running, ours, frame_bytes)
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Put a frame behind those to be written; the descriptors are closed once they are over."""
@@ -119,29 +121,30 @@ class Child:
 
     def grow(self, space_bytes: int) -> None:
         """Let the guest have that much address space."""
-        limits = resource.prlimit(self._process.pid, resource.RLIMIT_AS)
-        resource.prlimit(self._process.pid, resource.RLIMIT_AS, (space_bytes, limits[1]))
+        with contextlib.suppress(ProcessLookupError):
+            hard = resource.prlimit(self._running.pid, resource.RLIMIT_AS)[1]
+            resource.prlimit(self._running.pid, resource.RLIMIT_AS, (space_bytes, hard))
 
     def interrupt(self) -> None:
         """SIGINT: user code sees a KeyboardInterrupt."""
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGINT)
+            self._running.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
         """SIGKILL for the guest and whatever it started."""
-        if self._process.returncode is None:
+        if self._running.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+                os.killpg(self._running.pid, signal.SIGKILL)
 
     async def end(self) -> int | None:
         """Kill it, wait for its end, close everything; its exit status, None if it will not go."""
         self.kill()
         with anyio.move_on_after(END_S, shield=True):
-            await self._process.wait()
+            await self._running.wait()
         self._wire.close()
         while self._outbox:
             self._close(self._outbox.popleft()[1])
-        return self._process.returncode
+        return self._running.returncode
 
     @staticmethod
     def _close(descriptors: tuple[int, ...]) -> None:

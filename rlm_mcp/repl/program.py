@@ -8,10 +8,9 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import marshal
-import os
+import secrets
 import sys
 import sysconfig
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -72,7 +71,7 @@ def build(cache: Path) -> Program:
     target = cache / f"guest-{sys.implementation.cache_tag}-{digest.hexdigest()[:16]}.bin"
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        beside = target.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        beside = target.with_suffix(f".{secrets.token_hex(4)}")
         beside.write_bytes(_content())
         beside.replace(target)
     return Program(target, (GUEST / "loader.py").read_text(encoding="utf-8"))

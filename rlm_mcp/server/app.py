@@ -65,6 +65,7 @@ class App:
                     self._opened.set()
                     await self._closing.wait()
                     scope.deadline = anyio.current_time() + CLOSE_S
+                    await service.stop_runs()
             except RlmError as error:
                 self._failure = error
             finally:

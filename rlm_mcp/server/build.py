@@ -60,9 +60,9 @@ def build_server(app: App) -> RlmServer:
         return await _called(app, request, params)
 
     async def list_resources(
-        request: Request, params: types.PaginatedRequestParams | None
+        _: Request, params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
-        return await resources.list_resources(app, request, params.cursor if params else None)
+        return await resources.list_resources(app, params.cursor if params else None)
 
     async def list_templates(
         _: Request, __: types.PaginatedRequestParams | None

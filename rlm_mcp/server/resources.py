@@ -19,9 +19,9 @@ from rlm_mcp.server.addresses import (
     text_uri,
 )
 from rlm_mcp.server.app import App
-from rlm_mcp.server.sessions import LOCAL, Request, transport_key
+from rlm_mcp.server.sessions import LOCAL
 from rlm_mcp.service import Service
-from rlm_mcp.words import count
+from rlm_mcp.words import count, sendable
 
 MOST_CHARS = 100_000
 MANIFEST_ROWS = 500
@@ -66,14 +66,12 @@ TEMPLATES = [
 ]
 
 
-async def list_resources(
-    app: App, request: Request, cursor: str | None
-) -> types.ListResourcesResult:
+async def list_resources(app: App, cursor: str | None) -> types.ListResourcesResult:
     """The contexts of a local client. Over HTTP none: a list would give ids to strangers."""
     if cursor is not None and not cursor.isdecimal():
         raise MCPError(types.INVALID_PARAMS, f"There is no page {cursor!r} of resources.")
     service, at = await app.service(), int(cursor or 0)
-    handle = app.sessions.implied(LOCAL) if transport_key(request) == LOCAL else None
+    handle = app.sessions.implied(LOCAL)
     contexts = [
         info
         for session in service.sessions
@@ -108,7 +106,7 @@ async def read_resource(app: App, uri: str) -> types.ReadResourceResult:
     except RlmError as error:
         raise MCPError(types.INVALID_PARAMS, str(error), {"uri": uri}) from error
     kind = "application/json" if (address.kind, address.part) == ("context", "") else "text/plain"
-    contents = types.TextResourceContents(uri=uri, mime_type=kind, text=text)
+    contents = types.TextResourceContents(uri=uri, mime_type=kind, text=sendable(text))
     return types.ReadResourceResult(contents=[contents])
 
 

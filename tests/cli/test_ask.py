@@ -88,6 +88,19 @@ async def test_a_dash_reads_text_from_standard_input(desk):
     assert (code, out) == (0, "It went boom at noon, see log.txt:2.\n")
 
 
+async def test_a_terminal_of_few_characters_and_bytes_that_are_no_utf8_break_nothing(desk):
+    async def quotes(_messages):
+        return "```repl\nFINAL(f'{context == chr(233)} ☂')\n```"
+
+    desk.script = quotes
+
+    code, out, _ = await desk.run(
+        "ask", "-q", "-", "What?", stdin=b"\xe9", PYTHONIOENCODING="cp437"
+    )
+
+    assert (code, out) == (0, "True \\u2602\n")
+
+
 async def test_a_spent_budget_prints_the_best_answer_and_exits_with_3(desk, log):
     desk.script = never_answers
 
@@ -119,9 +132,10 @@ async def test_models_and_limits_given_on_the_command_line_count(desk, log):
             1,
             ["error: Nothing answers"],
         ),
-        (["ask", "{log}", "q", "--turns", "0"], 1, ["error: RLM_MAX_TURNS: "]),
+        (["ask", "{log}", "q", "--api-url", "x"], 1, ["error: RLM_API_URL is no"]),
         (["ask", "{log}"], 2, ["Usage: rlm-mcp ask"]),
-        (["ask", "{log}", "q", "--turns", "many"], 2, ["'many' is not a valid integer"]),
+        (["ask", "{log}", " "], 2, ["QUESTION is empty"]),
+        (["ask", "{log}", "q", "--turns", "0"], 2, ["'--turns': 0 is not in the range x>=1"]),
         (["aks"], 2, ["No such command 'aks'"]),
     ],
 )

@@ -15,7 +15,7 @@ import anyio
 from rlm_mcp.errors import SandboxUnavailable
 from rlm_mcp.repl import boxes
 from rlm_mcp.repl.local import LocalBackend
-from rlm_mcp.types import CallAsked, Cell, Reply, ReplLimits, ReplSpec, SubReply
+from rlm_mcp.types import CallAsked, Cell, ReplLimits, ReplSpec, Reply, SubReply
 
 STARTS, CELLS, CALLS = 15, 1000, 1000
 
@@ -56,7 +56,9 @@ async def measure(box: str, cache: Path, beside: float) -> None:
     async with LocalBackend(cache, box) as backend:
         began = time.perf_counter()
         await backend.open(ReplSpec("first", 1, (), ReplLimits()))
-        print(f"{box}: the first start, which compiles: {(time.perf_counter() - began) * 1e3:.0f} ms")
+        print(
+            f"{box}: the first start, which compiles: {(time.perf_counter() - began) * 1e3:.0f} ms"
+        )
         starts = []
         for number in range(STARTS):
             began = time.perf_counter()

@@ -16,9 +16,11 @@ from rlm_mcp.types import Cell, ReplLimits, ReplSpec
 SECRET = "sk-this-must-never-be-seen"
 NATIVE = """
 import gc, os
-ctypes = next(o for o in gc.get_objects() if getattr(o, "__name__", "") == "ctypes"
-              and hasattr(o, "CDLL"))
-libc = next(o for o in gc.get_objects() if isinstance(o, ctypes.CDLL) and "syscall" in vars(o))
+gc.unfreeze()
+modules = [o for o in gc.get_objects() if getattr(o, "__name__", "") == "ctypes"]
+ctypes = next((o for o in modules if hasattr(o, "CDLL")), None)
+libc = next((o for o in gc.get_objects() if type(o).__name__ == "CDLL"), None)
+if libc is None: print("ESCAPED is not known: there is nothing to try it with")
 def call(number, *arguments):
     ctypes.set_errno(0)
     words = [ctypes.c_void_p(a) if isinstance(a, int) else a for a in arguments]
@@ -27,12 +29,13 @@ def call(number, *arguments):
         print("ESCAPED", number, result, ctypes.get_errno())
 """
 GOT = "\nprint('ESCAPED')"
+FATAL = "a second system call table"
 ATTEMPTS = {
     "read a file": f"open('/etc/passwd').read(){GOT}",
     "read a file with os": f"import os; os.open('/etc/passwd', 0){GOT}",
     "open the folder": f"import os; os.open('/', os.O_PATH){GOT}",
     "list a folder": f"import os; os.listdir('/'){GOT}",
-    "walk": f"import os\nif list(os.walk('/')): print('ESCAPED')",  # noqa: F541 - like the others
+    "walk": "import os\nif list(os.walk('/')): print('ESCAPED')",
     "stat": f"import os; os.stat('/etc'){GOT}",
     "exists": "import pathlib\nif pathlib.Path('/etc').exists(): print('ESCAPED')",
     "read a link": f"import os; os.readlink('/proc/self/exe'){GOT}",
@@ -82,29 +85,38 @@ ATTEMPTS = {
     "load a library": NATIVE + f"ctypes.CDLL('libBrokenLocale.so.1'){GOT}",
     "system through libc": NATIVE + "if libc.system(b'true') == 0: print('ESCAPED')",
     "open through libc": NATIVE + "if libc.open(b'/etc/passwd', 0) >= 0: print('ESCAPED')",
-    "raw files": NATIVE + "call(2, b'/etc/passwd', 0); call(257, -100, b'/etc/passwd', 0);"
-    "call(437, -100, b'/', None, 24); call(4, b'/', bytes(256)); call(332, -100, b'/', 0, 0, 0)",
-    "raw processes": NATIVE + "call(57); call(58); call(56, 17, 0, 0, 0, 0); call(435, bytes(88), 88);"
-    "call(59, b'/bin/true', None, None); call(322, -100, b'/bin/true', None, None, 0)",
-    "raw tracing": NATIVE + "ppid = os.getppid()\ncall(101, 16, ppid, 0, 0); call(101, 0, 0, 0, 0);"
-    "call(310, ppid, None, 0, None, 0, 0); call(311, ppid, None, 0, None, 0, 0);"
-    "call(312, ppid, ppid, 0, 0, 0); call(434, ppid, 0); call(438, 3, 3, 0)",
-    "raw signals": NATIVE + "call(62, os.getppid(), 0); call(234, 1, 1, 0); call(129, 1, 0, None);"
-    "call(13, 2, None, None, 8)",
-    "raw network": NATIVE + "call(41, 2, 1, 0); call(53, 2, 1, 0, bytes(8)); call(42, 3, bytes(16), 16);"
-    "call(44, 3, b'x', 1, 0, bytes(16), 16); call(46, 3, bytes(56), 0)",
-    "raw kernel": NATIVE + "for n in (425, 321, 298, 323, 250, 248, 249, 246, 313, 175, 169, 167, 103):"
-    "\n    call(n, 0, 0, 0, 0, 0)",
-    "raw namespaces": NATIVE + "for n in (165, 166, 272, 308, 161, 155, 428, 429, 430, 442, 170, 135):"
-    "\n    call(n, 0, 0, 0, 0, 0)",
-    "raw shared memory": NATIVE + "for n in (29, 30, 31, 64, 68, 240, 319, 447, 329, 330):"
-    "\n    call(n, 0, 0, 0, 0, 0)",
-    "raw privileges": NATIVE + "for n in (105, 106, 117, 119, 126, 157, 158, 160, 317, 446):"
-    "\n    call(n, 4, 1, 0, 0, 0)",
-    "limits of the host": NATIVE + "call(302, os.getppid(), 7, bytes(16), None)",
-    "a new limit of its own": NATIVE + "call(302, 0, 9, b'\\xff' * 16, None)",
-    "dumpable again": NATIVE + "call(157, 4, 1, 0, 0, 0)",
-    "a second system call table": NATIVE + "libc.syscall(ctypes.c_long(0x40000002), b'/etc', 0)" + GOT,
+    "raw files": f"""{NATIVE}
+call(2, b'/etc/passwd', 0); call(257, -100, b'/etc/passwd', 0); call(437, -100, b'/', None, 24)
+call(4, b'/', bytes(256)); call(332, -100, b'/', 0, 0, 0)""",
+    "raw processes": f"""{NATIVE}
+call(57); call(58); call(56, 17, 0, 0, 0, 0); call(435, bytes(88), 88)
+call(59, b'/bin/true', None, None); call(322, -100, b'/bin/true', None, None, 0)""",
+    "raw tracing": f"""{NATIVE}
+ppid = os.getppid()
+call(101, 16, ppid, 0, 0); call(101, 0, 0, 0, 0); call(310, ppid, None, 0, None, 0, 0)
+call(311, ppid, None, 0, None, 0, 0); call(312, ppid, ppid, 0, 0, 0)
+call(434, ppid, 0); call(438, 3, 3, 0)""",
+    "raw signals": f"""{NATIVE}
+call(62, os.getppid(), 0); call(234, 1, 1, 0); call(129, 1, 0, None); call(13, 2, None, None, 8)""",
+    "raw network": f"""{NATIVE}
+call(41, 2, 1, 0); call(53, 2, 1, 0, bytes(8)); call(42, 3, bytes(16), 16)
+call(44, 3, b'x', 1, 0, bytes(16), 16); call(46, 3, bytes(56), 0)""",
+    "raw kernel": f"""{NATIVE}
+for n in (425, 321, 298, 323, 250, 248, 249, 246, 313, 175, 169, 167, 103):
+    call(n, 0, 0, 0, 0, 0)""",
+    "raw namespaces": f"""{NATIVE}
+for n in (165, 166, 272, 308, 161, 155, 428, 429, 430, 442, 170, 135):
+    call(n, 0, 0, 0, 0, 0)""",
+    "raw shared memory": f"""{NATIVE}
+for n in (29, 30, 31, 64, 68, 240, 319, 447, 329, 330):
+    call(n, 0, 0, 0, 0, 0)""",
+    "raw privileges": f"""{NATIVE}
+for n in (105, 106, 117, 119, 126, 157, 158, 160, 317, 446):
+    call(n, 4, 1, 0, 0, 0)""",
+    "limits of the host": f"{NATIVE}call(302, os.getppid(), 7, bytes(16), None)",
+    "a new limit of its own": f"{NATIVE}call(302, 0, 9, bytes(16), None)",
+    "dumpable again": f"{NATIVE}call(157, 4, 1, 0, 0, 0)",
+    FATAL: f"{NATIVE}libc.syscall(ctypes.c_long(0x40000002), b'/etc', 0){GOT}",
 }  # fmt: skip
 
 
@@ -116,8 +128,8 @@ async def main(cache: Path) -> dict[str, str]:
             cursor = await backend.submit("h", Cell(name, code))
             batch = await backend.pump("h", name, cursor, wait_s=30)
             result = batch.events[0].result
-            harmless = result.status == "died" and name == "a second system call table"
-            if "ESCAPED" in result.output or not (result.status in {"ok", "error"} or harmless):
+            expected = {"died"} if name == FATAL else {"ok", "error"}
+            if "ESCAPED" in result.output or result.status not in expected:
                 got_through[name] = repr(result)
     return got_through
 

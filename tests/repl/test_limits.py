@@ -134,12 +134,10 @@ async def test_a_cell_over_its_memory_gets_an_error_and_variables_are_kept(repl,
 @pytest.mark.parametrize(
     ("code", "how"),
     [
-        ("import os\nos._exit(3)", "exit status 3"),
-        ("import os\nos.abort()", "process ended by itself"),
-        ("import sys\nf = lambda: 0\nf.__code__ = f.__code__.replace(co_code=b'\\x97\\x00d\\x7f' * 99)"
-         "\nimport os\nos._exit(9)\nf()", "exit status 9"),
+        ("import os\nos._exit(3)", "ended by itself (exit status 3)"),
+        ("import os\nos.abort()", "ended by itself"),
     ],
-)  # fmt: skip
+)
 async def test_a_cell_that_ends_its_process_is_reported_and_the_next_one_works(repl, code, how):
     await repl.run("gone = 1")
     result = await repl.run(code)
@@ -156,7 +154,7 @@ async def test_a_crash_in_native_code_is_reported(repl):
 
 async def test_a_death_between_two_cells_is_told_by_the_next(repl):
     await repl.run(
-        "import threading, os, _thread\ndef later():\n    import time; time.sleep(0.05); os._exit(5)\n"
+        "import _thread, os, time\ndef later():\n    time.sleep(0.05); os._exit(5)\n"
         "_thread.start_new_thread(later, ())"
     )
     with anyio.fail_after(10):

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 
 import anyio
 import httpx
+import httpx2
 import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from rlm_mcp.errors import SettingsInvalid
 from rlm_mcp.llm.scripted import serve
@@ -76,6 +78,19 @@ async def test_only_the_older_revision_implies_a_session():
     assert needed.is_error
     assert listed.is_error
     assert "load_context" in needed.content[0].text
+
+
+async def test_a_header_is_no_identity_in_the_current_revision():
+    headers = {"mcp-session-id": "mine"}
+    async with (
+        served() as (_, url),
+        httpx2.AsyncClient(headers=headers, trust_env=False) as http,
+        Client(streamable_http_client(url, http_client=http)) as client,
+    ):
+        await client.call_tool("load_context", {"text": "alpha"})
+        needed = await client.call_tool("rlm_query", {"query": "?"})
+
+    assert needed.is_error
 
 
 async def test_two_clients_see_nothing_of_each_other(era):

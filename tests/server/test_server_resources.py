@@ -116,6 +116,13 @@ async def test_a_line_longer_than_a_page_is_cut_and_says_where_the_rest_is(bench
     assert f"{context['uri']}/text" in text
 
 
+async def test_characters_without_a_utf_8_form_do_not_break_the_wire(bench):
+    async with bench() as b:
+        context = (await b.call("load_context", text="a\ud800b"))["context"]
+
+        assert await read(b, f"{context['uri']}/text") == "a?b"
+
+
 async def test_a_run_and_its_answer_are_resources(bench, era):
     async with bench(["```repl\nFINAL('so')\n```"], era) as b:
         await b.call("load_context", text="alpha")

@@ -62,6 +62,7 @@ class Wire:
     def __init__(self, process):
         self.process = process
         self.lines = []
+        self.run = None
         self._out = BufferedByteReceiveStream(process.stdout)
         self._id = 0
 
@@ -96,7 +97,7 @@ async def wired(program, environment):
 
     def script(messages):
         if len(messages) == 2:
-            return "```repl\nx = 1\n```"
+            return "```repl\nanswer['content'] = 'so far'\n```"
         hung.set()
         return ScriptedReply(fault="hang")
 
@@ -111,8 +112,10 @@ async def wired(program, environment):
                 await wire.tell("notifications/initialized")
                 loading = {"name": "load_context", "arguments": {"text": "alpha"}}
                 await wire.ask("tools/call", **loading)
-                asking = {"name": "rlm_query", "arguments": {"query": "?"}}
-                await wire.start("tools/call", **asking)
+                asking = {"name": "rlm_query", "arguments": {"query": "?", "wait_s": 0}}
+                wire.run = (await wire.ask("tools/call", **asking))["structuredContent"]
+                waiting = {"name": "get_answer", "arguments": {"run_id": wire.run["run_id"]}}
+                await wire.start("tools/call", **waiting)
                 await hung.wait()
                 try:
                     yield wire
@@ -187,14 +190,17 @@ async def test_a_dead_parent_ends_the_server_though_its_input_stays_open(environ
     assert len(server_and_guests) > 1
 
 
-async def test_a_run_that_the_signal_stopped_is_in_the_journal(environment):
+async def test_what_a_run_had_when_the_signal_came_is_there_for_the_next_server(environment):
     async with wired(SERVER, environment) as wire:
+        run_id = wire.run["run_id"]
         wire.process.send_signal(signal.SIGTERM)
         await wire.process.wait()
     async with wired(SERVER, environment) as wire:
-        costs = await wire.ask("tools/call", name="get_costs", arguments={"scope": "all"})
+        asking = {"name": "get_answer", "arguments": {"run_id": run_id}}
+        answer = (await wire.ask("tools/call", **asking))["structuredContent"]
 
-    assert costs["structuredContent"]["total"]["calls"] >= 2
+    assert (answer["status"], answer["stopped_by"]) == ("done", "cancelled")
+    assert answer["answer"] == "so far"
 
 
 async def test_every_line_on_stdout_is_json_rpc_and_the_descriptor_is_taken_away(environment):

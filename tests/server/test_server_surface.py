@@ -22,7 +22,7 @@ async def test_tools_are_as_agreed_and_cost_little(bench, era, golden):
     )
     assert len(tools) <= 8
     assert tokens < 1_500
-    golden("tools.json", json.dumps(tools, indent=1, ensure_ascii=False) + "\n")
+    golden("tools.json", json.dumps(tools, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 async def test_the_server_introduces_itself(bench, era):

@@ -1,5 +1,7 @@
 """Every tool through the official client, in memory, in both eras."""
 
+import json
+
 import pytest
 
 from rlm_mcp.llm.scripted import ScriptedReply
@@ -216,5 +218,6 @@ async def test_a_long_answer_is_cut_and_all_of_it_can_be_read(bench, era):
     assert f"{len(whole):,} characters" in cut["answer"]
     assert 'detail="answer"' in cut["next"]
     assert len(result.content[0].text) < 12_000
+    assert len(json.dumps(cut, separators=(",", ":"))) < 12_000
     assert "".join(step["text"] for page in pages for step in page["steps"]) == whole
     assert resource.contents[0].text == whole

@@ -3,7 +3,7 @@
 import _thread
 import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .channel import Channel
@@ -116,6 +116,12 @@ class Calls:
             )
 
 
+def _named(function: Callable[..., Any], name: str, purpose: str) -> Callable[..., Any]:
+    function.__name__ = function.__qualname__ = name
+    function.__module__, function.__doc__ = "__main__", purpose
+    return function
+
+
 def _text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
@@ -125,61 +131,43 @@ def _text(value: object) -> str | None:
 
 
 class Queries:
-    """The four functions as the code sees them."""
+    """The four functions as the code sees them, and what they have in common."""
 
     def __init__(self, calls: Calls) -> None:
-        def llm_query(
-            prompt: object = None,
-            context: object = None,
-            model: str | None = None,
-            *,
-            query: object = None,
-            text: object = None,
-        ) -> str:
-            """Ask a model once; `context` is text it should read. Returns its answer."""
-            return self._one("llm", [prompt, query], [context, text], model)
-
-        def rlm_query(
-            prompt: object = None,
-            context: object = None,
-            model: str | None = None,
-            *,
-            query: object = None,
-            text: object = None,
-        ) -> str:
-            """Ask a model that works on `context` in a REPL of its own. Returns its answer."""
-            return self._one("rlm", [prompt, query], [context, text], model)
-
-        def llm_query_batched(
-            prompts: Iterable[object] | None = None,
-            context: object = None,
-            model: str | None = None,
-            *,
-            queries: Iterable[object] | None = None,
-            items: Iterable[object] | None = None,
-        ) -> list[Any]:
-            """Ask for every prompt at the same time. Returns the answers in order."""
-            return self._many("llm", [prompts, queries, items], context, model)
-
-        def rlm_query_batched(
-            prompts: Iterable[object] | None = None,
-            context: object = None,
-            model: str | None = None,
-            *,
-            queries: Iterable[object] | None = None,
-            items: Iterable[object] | None = None,
-        ) -> list[Any]:
-            """As `rlm_query`, for every prompt at the same time. Returns the answers in order."""
-            return self._many("rlm", [prompts, queries, items], context, model)
-
-        self.functions = {
-            function.__name__: function
-            for function in (llm_query, llm_query_batched, rlm_query, rlm_query_batched)
-        }
-        for function in self.functions.values():
-            function.__qualname__ = function.__name__
-            function.__module__ = "__main__"
         self._calls = calls
+        functions = (
+            self._single("llm", "Ask a model once; `context` is text it should read."),
+            self._single("rlm", "Ask a model that works on `context` in a REPL of its own."),
+            self._batched("llm", "Ask for every prompt at the same time; answers in order."),
+            self._batched("rlm", "As rlm_query, for every prompt at the same time."),
+        )
+        self.functions = {function.__name__: function for function in functions}
+
+    def _single(self, kind: str, purpose: str) -> Callable[..., str]:
+        def query(
+            prompt: object = None,
+            context: object = None,
+            model: str | None = None,
+            *,
+            query: object = None,
+            text: object = None,
+        ) -> str:
+            return self._one(kind, [prompt, query], [context, text], model)
+
+        return _named(query, f"{kind}_query", purpose)
+
+    def _batched(self, kind: str, purpose: str) -> Callable[..., list[Any]]:
+        def query(
+            prompts: Iterable[object] | None = None,
+            context: object = None,
+            model: str | None = None,
+            *,
+            queries: Iterable[object] | None = None,
+            items: Iterable[object] | None = None,
+        ) -> list[Any]:
+            return self._many(kind, [prompts, queries, items], context, model)
+
+        return _named(query, f"{kind}_query_batched", purpose)
 
     def _one(
         self, kind: str, prompts: list[object], contexts: list[object], model: str | None

@@ -21,25 +21,25 @@ X32_FROM = 0x40000000
 SET_MODE_FILTER = 1
 
 X86_64 = {
-    "read": 0, "write": 1, "close": 3, "poll": 7, "lseek": 8, "mmap": 9,
-    "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigprocmask": 14, "rt_sigreturn": 15,
-    "ioctl": 16, "select": 23, "sched_yield": 24, "mremap": 25, "madvise": 28, "nanosleep": 35,
-    "getpid": 39, "sendto": 44, "recvfrom": 45, "recvmsg": 47, "socketpair": 53, "clone": 56,
-    "exit": 60, "fcntl": 72, "gettimeofday": 96, "getrusage": 98, "getuid": 102, "getgid": 104,
-    "geteuid": 107, "getegid": 108, "getppid": 110, "sigaltstack": 131, "prctl": 157,
-    "gettid": 186, "time": 201, "futex": 202, "sched_getaffinity": 204, "restart_syscall": 219,
-    "clock_gettime": 228, "clock_getres": 229, "clock_nanosleep": 230, "exit_group": 231,
-    "epoll_wait": 232, "epoll_ctl": 233, "pselect6": 270, "ppoll": 271, "set_robust_list": 273,
-    "epoll_pwait": 281, "epoll_create1": 291, "prlimit64": 302, "seccomp": 317, "getrandom": 318,
-    "membarrier": 324, "rseq": 334, "clone3": 435,
+    "read": 0, "write": 1, "close": 3, "poll": 7, "lseek": 8, "mmap": 9, "mprotect": 10,
+    "munmap": 11, "brk": 12, "rt_sigprocmask": 14, "rt_sigreturn": 15, "ioctl": 16, "select": 23,
+    "sched_yield": 24, "mremap": 25, "madvise": 28, "nanosleep": 35, "getpid": 39, "sendto": 44,
+    "recvfrom": 45, "recvmsg": 47, "socketpair": 53, "clone": 56, "exit": 60, "uname": 63,
+    "fcntl": 72, "gettimeofday": 96, "getrusage": 98, "getuid": 102, "getgid": 104, "geteuid": 107,
+    "getegid": 108, "getppid": 110, "sigaltstack": 131, "prctl": 157, "gettid": 186, "time": 201,
+    "futex": 202, "sched_getaffinity": 204, "restart_syscall": 219, "clock_gettime": 228,
+    "clock_getres": 229, "clock_nanosleep": 230, "exit_group": 231, "epoll_wait": 232,
+    "epoll_ctl": 233, "pselect6": 270, "ppoll": 271, "set_robust_list": 273, "epoll_pwait": 281,
+    "epoll_create1": 291, "prlimit64": 302, "seccomp": 317, "getrandom": 318, "membarrier": 324,
+    "rseq": 334, "clone3": 435,
 }  # fmt: skip
 AARCH64 = {
-    "epoll_create1": 20, "epoll_ctl": 21, "epoll_pwait": 22, "fcntl": 25, "ioctl": 29,
-    "close": 57, "lseek": 62, "read": 63, "write": 64, "pselect6": 72, "ppoll": 73,
-    "exit": 93, "exit_group": 94, "futex": 98, "set_robust_list": 99, "nanosleep": 101,
-    "clock_gettime": 113, "clock_getres": 114, "clock_nanosleep": 115, "sched_getaffinity": 123,
-    "sched_yield": 124, "restart_syscall": 128, "sigaltstack": 132, "rt_sigprocmask": 135,
-    "rt_sigreturn": 139, "getrusage": 165, "prctl": 167, "gettimeofday": 169, "getpid": 172,
+    "epoll_create1": 20, "epoll_ctl": 21, "epoll_pwait": 22, "fcntl": 25, "ioctl": 29, "close": 57,
+    "lseek": 62, "read": 63, "write": 64, "pselect6": 72, "ppoll": 73, "exit": 93,
+    "exit_group": 94, "futex": 98, "set_robust_list": 99, "nanosleep": 101, "clock_gettime": 113,
+    "clock_getres": 114, "clock_nanosleep": 115, "sched_getaffinity": 123, "sched_yield": 124,
+    "restart_syscall": 128, "sigaltstack": 132, "rt_sigprocmask": 135, "rt_sigreturn": 139,
+    "uname": 160, "getrusage": 165, "prctl": 167, "gettimeofday": 169, "getpid": 172,
     "getppid": 173, "getuid": 174, "geteuid": 175, "getgid": 176, "getegid": 177, "gettid": 178,
     "socketpair": 199, "sendto": 206, "recvfrom": 207, "recvmsg": 212, "brk": 214, "munmap": 215,
     "mremap": 216, "clone": 220, "mmap": 222, "mprotect": 226, "madvise": 233, "prlimit64": 261,
@@ -54,7 +54,7 @@ FREE = [
     "getegid", "getppid", "sigaltstack", "gettid", "time", "futex", "sched_getaffinity",
     "restart_syscall", "clock_gettime", "clock_getres", "clock_nanosleep", "exit_group",
     "epoll_wait", "epoll_ctl", "pselect6", "ppoll", "set_robust_list", "epoll_pwait",
-    "epoll_create1", "getrandom", "membarrier", "rseq",
+    "epoll_create1", "getrandom", "membarrier", "rseq", "uname",
 ]  # fmt: skip
 
 PROT_EXEC = 4

@@ -78,13 +78,13 @@ def map_text(descriptor: int, size: int, kind: str, *, in_place: bool) -> str:
     whole_pages = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
     # One page more, left anonymous: the zero character behind a text that fills its last page.
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    base = libc.mmap(None, whole_pages + mmap.PAGESIZE, mmap.PROT_READ, flags, -1, 0)
-    if base != MAP_FAILED:
+    start = libc.mmap(None, whole_pages + mmap.PAGESIZE, mmap.PROT_READ, flags, -1, 0)
+    if start != MAP_FAILED:
         flags = mmap.MAP_SHARED | MAP_FIXED
-        base = libc.mmap(base, size, mmap.PROT_READ, flags, descriptor, 0)
-    if base == MAP_FAILED:
+        start = libc.mmap(start, size, mmap.PROT_READ, flags, descriptor, 0)
+    if start == MAP_FAILED:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "the context")
-    return text_at(base, size, kind)
+    return text_at(start, size, kind)
 
 
 def works() -> bool:

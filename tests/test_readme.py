@@ -1,0 +1,162 @@
+"""The README says what is true: its tables are generated, its commands and programs run."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+from pydantic_core import PydanticUndefined
+
+from rlm_mcp.cli import demo_script
+from rlm_mcp.cli.demo import SCRIPTED
+from rlm_mcp.llm.scripted import serve
+from rlm_mcp.server.tools import TOOLS
+from rlm_mcp.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+MOST_LINES = 350
+UPDATE_GOLDEN = bool(os.environ.get("RLM_UPDATE_GOLDEN"))
+DEFAULTS = {"home": "the system's folder for user data"}
+
+
+def tools_table():
+    rows = []
+    for name, tool in TOOLS.items():
+        arguments = ", ".join(f"`{field}`" for field in tool.takes.model_fields)
+        rows.append(f"| `{name}` | {arguments} | {tool.description} |")
+    return ["| tool | arguments | what it is for |", "|---|---|---|", *rows]
+
+
+def settings_table():
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in {None, PydanticUndefined} else f"`{field.default}`"
+        rows.append(
+            f"| `{PREFIX}{name.upper()}` | {DEFAULTS.get(name, default)} | {field.description} |"
+        )
+    return ["| setting | default | meaning |", "|---|---|---|", *rows]
+
+
+@pytest.mark.parametrize(("name", "table"), [("tools", tools_table), ("settings", settings_table)])
+def test_the_tables_are_those_of_the_code(name, table):
+    text = README.read_text(encoding="utf-8")
+    marks = re.compile(rf"(<!-- {name}: [^\n]*-->\n)(.*?)(<!-- /{name} -->)", re.DOTALL)
+    wanted = marks.sub(lambda found: found[1] + "\n".join(table()) + "\n" + found[3], text)
+
+    if UPDATE_GOLDEN:
+        README.write_text(wanted, encoding="utf-8")
+
+    assert README.read_text(encoding="utf-8") == wanted
+
+
+def test_it_is_short_and_its_links_lead_somewhere():
+    text = README.read_text(encoding="utf-8")
+    headings = {
+        line.lstrip("# ").lower().replace(" ", "-").replace(",", "")
+        for line in text.splitlines()
+        if line.startswith("#")
+    }
+
+    assert text.count("\n") < MOST_LINES
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if link.startswith("#"):
+            assert link[1:] in headings
+        elif not link.startswith("https://"):
+            assert (ROOT / link).exists(), link
+
+
+def test_the_run_it_shows_is_one_of_the_demo():
+    shown = block("text", 0).splitlines()
+    code = [line[4:] for line in shown if line.startswith("  │ ")]
+    script = "".join(demo_script.TURNS).splitlines()
+
+    assert shown[0] == SCRIPTED
+    assert code
+    assert [line for line in code if line not in script] == []
+    labels = [line.split()[0] for line in shown if re.match(r"[a-z]+ ", line)]
+    assert labels == ["load", "ask", "turn", "turn", "answer", "citations", "cost"]
+
+
+def test_the_two_commands_are_those_that_the_check_runs():
+    text = README.read_text(encoding="utf-8")
+    commands = re.findall(r"^python3 -m venv .*$", text, re.MULTILINE)
+
+    assert [command.split("/")[-1] for command in commands] == ["rlm-mcp demo", "pytest"]
+    assert "grep -m1 -E '^python3 -m venv .*pytest' README.md" in (ROOT / ".ci" / "run").read_text(
+        encoding="utf-8"
+    )
+
+
+def answers(messages):
+    """Any question: the code answers with what it was asked about."""
+    if messages[0].role != "system":
+        return "yes"
+    return "```repl\nFINAL(f'{len(files)} files, the first {next(iter(files))}:1')\n```"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "command",
+    [
+        line
+        for line in README.read_text(encoding="utf-8").splitlines()
+        if line.startswith("rlm-mcp ")
+    ],
+)
+async def test_its_commands_run(command):
+    arguments = shlex.split(command)[1:]
+
+    code, out = await run("-m", "rlm_mcp", *arguments)
+
+    assert code == 0
+    assert re.match(r"\d+ files, the first \S+:1\n", out)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("number", "words"), [(0, "__init__.py 1 "), (1, "9 characters")])
+async def test_its_programs_run(number, words):
+    code, out = await run("-c", block("python", number))
+
+    assert code == 0
+    assert words in out
+
+
+async def run(*arguments):
+    async with serve(answers) as server:
+        with anyio.fail_after(60):
+            ran = await anyio.run_process(
+                [sys.executable, *arguments],
+                env=os.environ | {"RLM_API_URL": server.url},
+                cwd=ROOT,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+    return ran.returncode, ran.stdout.decode()
+
+
+def block(language, number):
+    text = README.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[number]
+
+
+def test_the_client_configuration_has_the_shape_each_client_reads():
+    config = json.loads((ROOT / "mcp.json.example").read_text(encoding="utf-8"))
+    claude, code = config["mcpServers"]["rlm"], config["servers"]["rlm"]
+
+    assert set(config) == {"mcpServers", "servers", "inputs"}
+    assert set(claude) == {"command", "args", "env"}
+    assert set(code) == {"type", "command", "args", "env"}
+    assert code["type"] == "stdio"
+    inputs = {each["id"]: each for each in config["inputs"]}
+    for server in (claude, code):
+        assert Path(server["command"]).is_absolute()
+        for key, value in server["env"].items():
+            asked = re.fullmatch(r"\$\{input:(.+)\}", value)
+            given = "a key" if asked and inputs[asked[1]]["password"] else value
+            Settings.load({key: given})

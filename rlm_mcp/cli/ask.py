@@ -99,6 +99,8 @@ async def _answer(
 
     async with open_service(settings) as service:
         with live_line(quiet=quiet) as line:
+            line.say("looking for a model")
+            await service.models.resolve()  # a long load would be for nothing without one
             session = await service.new_session()
             await _load(service, session, request.paths, line)
             job = await service.start(session, Query(request.question))

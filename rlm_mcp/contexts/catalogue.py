@@ -51,10 +51,11 @@ class Catalogue:
         """The characters of the context from `start` up to `end`, cut to what there is."""
         return "".join(self._pieces(max(start, 0), min(end, self.info.chars)))
 
-    def lines(self, path: str, first: int, last: int) -> str:
+    def lines(self, path: str, first: int, last: int, most_chars: int | None = None) -> str:
         """Lines `first` to `last` of a document, both counted from 1 and included, as they are.
 
-        Lines end at a newline only; those beyond the document are left out.
+        Lines end at a newline only; those beyond the document are left out. No more than
+        `most_chars` characters are read together, however long a line is.
 
         Raises:
             ArgumentInvalid: the context has no such document.
@@ -64,7 +65,14 @@ class Catalogue:
             near = difflib.get_close_matches(path, self._by_path, n=1)
             hint = f"Did you mean {near[0]}?" if near else "Name a document of the context."
             raise ArgumentInvalid(f"{self.info.name} has no document {path}.", hint)
-        return "".join(self._lines(document, max(first, 1), last))
+        found: list[str] = []
+        room = self.info.chars if most_chars is None else most_chars
+        for piece in self._lines(document, max(first, 1), last):
+            found.append(piece[:room])
+            room -= len(found[-1])
+            if not room:
+                break
+        return "".join(found)
 
     def _lines(self, document: Document, first: int, last: int) -> Iterator[str]:
         line = 1

@@ -52,7 +52,8 @@ class Child:
             ReplUnavailable: the system starts no process.
         """
         ours, theirs = socket.socketpair()
-        with theirs, program.file.open("rb") as file:
+        with contextlib.ExitStack() as unless_started, theirs, program.file.open("rb") as file:
+            unless_started.callback(ours.close)
             descriptors = (theirs.fileno(), file.fileno())
             command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c"]
             try:
@@ -67,11 +68,11 @@ class Child:
                     pass_fds=descriptors,
                 )
             except OSError as error:
-                ours.close()
                 raise ReplUnavailable(
                     f"No REPL process could be started: {error}.",
                     "Free memory or raise the limit of processes, then try again.",
                 ) from error
+            unless_started.pop_all()
         ours.setblocking(False)
         return cls(running, ours, frame_bytes)
 

@@ -177,7 +177,7 @@ def _lines(catalogue: Catalogue, path: str, address: Address) -> str:
     first = max(_number(address, "start", 1), 1)
     last = min(_number(address, "end", total), total)
     # An unknown path is the catalogue's error. A line takes a character at least.
-    text = catalogue.lines(path, first, min(last, first + MOST_CHARS))
+    text = catalogue.lines(path, first, min(last, first + MOST_CHARS), MOST_CHARS + 1)
     shown = text[:MOST_CHARS]
     if shown != text:
         shown = shown[: shown.rfind("\n") + 1] or shown

@@ -17,9 +17,8 @@ async def counts(messages):
 
 
 @pytest.fixture
-async def run_id(desk, tmp_path):
-    """A run in a journal of its own."""
-    desk.environment["RLM_HOME"] = str(tmp_path / "own")
+async def run_id(desk):
+    """The newest run of the journal."""
     desk.script = counts
     _, out, _ = await desk.run("ask", "-", "Which are odd?", "--json", stdin=b"numbers")
     return json.loads(out)["run_id"]
@@ -34,12 +33,12 @@ async def test_an_empty_journal_says_how_to_fill_it(desk, tmp_path):
 
 async def test_runs_are_listed_with_phase_question_and_bill(desk, run_id):
     _, out, _ = await desk.run("traces")
-    _, listed, _ = await desk.run("traces", "--json")
+    _, listed, _ = await desk.run("traces", "--json", "-n", "1")
 
     assert out.startswith(f"{run_id}  ")
     assert "done     Which are odd?\n" in out
     assert "4 calls · " in out
-    record = json.loads(listed)[0]
+    (record,) = json.loads(listed)
     assert (record["id"], record["phase"]) == (run_id, "done")
     assert record["usage"]["sub"]["usage"]["calls"] == 3
     assert record["cost"] is None

@@ -3,7 +3,7 @@
 import codecs
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rlm_mcp.contexts.decode import decoder_for, is_binary
@@ -52,6 +52,7 @@ def test_a_wrong_byte_far_behind_other_wide_characters_does_not_change_them():
 
 @given(text=st.text(), size=st.integers(1, 9), encoding=st.sampled_from(["utf-8", "utf-16"]))
 def test_chunks_may_be_cut_anywhere(text, size, encoding):
+    assume(not text.startswith("\0"))  # behind a UTF-16 mark it makes a UTF-32 one
     raw = text.encode(encoding)
     assert decoded(raw, size) == (text.removeprefix("\ufeff") if encoding == "utf-8" else text)
 

@@ -148,12 +148,13 @@ def _read(file: str) -> Iterator[Piece]:
 
 def _missing(path: Path) -> SourceMissing:
     """Names the closest thing that does exist, in the deepest folder that does."""
-    while not path.parent.is_dir():
-        path = path.parent
+    gone = path
+    while not gone.parent.is_dir():
+        gone = gone.parent
     try:
-        siblings = [place.name for place in path.parent.iterdir()]
+        siblings = [place.name for place in gone.parent.iterdir()]
     except OSError:
         siblings = []
-    near = difflib.get_close_matches(path.name, siblings, n=1)
-    hint = f"Did you mean {path.parent / near[0]}?" if near else f"{path.parent} does exist."
+    near = difflib.get_close_matches(gone.name, siblings, n=1)
+    hint = f"Did you mean {gone.parent / near[0]}?" if near else f"{gone.parent} does exist."
     return SourceMissing(f"There is no {shown(str(path))}.", shown(hint))

@@ -15,13 +15,21 @@ def anyio_backend():
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def program_cache(tmp_path_factory):
+    """The compiled program of guests, made once for all tests."""
+    return tmp_path_factory.mktemp("program")
+
+
 @pytest.fixture(autouse=True)
-def own_environment(tmp_path, monkeypatch):
+def own_environment(tmp_path, monkeypatch, program_cache):
     """No test sees the user's settings or writes to the user's data folder."""
     for name in os.environ:
         if name.startswith(PREFIX):
             monkeypatch.delenv(name)
     home = tmp_path / "home"
+    home.mkdir()
+    (home / "cache").symlink_to(program_cache, target_is_directory=True)
     monkeypatch.setenv("RLM_HOME", str(home))
     return home
 

@@ -5,26 +5,28 @@ from dataclasses import dataclass
 
 import anyio
 
-from rlm_mcp.engine.ledger import Ledger
+from rlm_mcp.engine.ledger import Admission, Ledger
 from rlm_mcp.errors import EndpointError
-from rlm_mcp.events import CallEnded, CallOutcome, CallRetried, CallRole, CallStarted
+from rlm_mcp.events import CallEnded, CallOutcome, CallRetried, CallStarted
 from rlm_mcp.protocols import Model, Sink
 from rlm_mcp.types import Completion, Message, Retry, Usage
 from rlm_mcp.words import clip
 
 PROMPT_CHARS = 600
 REPLY_CHARS = 64_000
-SETTLE_S = 5.0
+SETTLE_S = 15.0  # longer than the journal waits for a locked file
 
 
 @dataclass(frozen=True, slots=True)
 class CallSite:
-    """Where in a run a call stands. `batch` is how many requests were asked together."""
+    """Where in a run a call stands, and its place on the ledger.
 
-    node: str
+    `batch` is how many requests were asked together.
+    """
+
     call: str
     turn: int
-    role: CallRole
+    admission: Admission
     batch: int = 1
 
 
@@ -43,35 +45,40 @@ class Calls:
         Raises:
             EndpointError: the call failed for good.
         """
+        node, role = site.admission.node, site.admission.role
+
+        async def on_retry(retry: Retry) -> None:
+            await self.sink.emit(
+                CallRetried(node, site.call, retry.attempt, retry.reason, retry.wait_s)
+            )
+
+        outcome: CallOutcome = "failed"
+        result: Completion | EndpointError | None = None
         await self.sink.emit(
             CallStarted(
-                node=site.node,
+                node=node,
                 call=site.call,
                 turn=site.turn,
-                role=site.role,
+                role=role,
                 model=model.name,
                 prompt=clip(messages[-1].content, PROMPT_CHARS),
                 prompt_chars=sum(len(message.content) for message in messages),
                 batch=site.batch,
             )
         )
-
-        async def on_retry(retry: Retry) -> None:
-            await self.sink.emit(
-                CallRetried(site.node, site.call, retry.attempt, retry.reason, retry.wait_s)
-            )
-
         try:
-            completion = await model.complete(messages, max_tokens=max_tokens, on_retry=on_retry)
-        except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True), anyio.move_on_after(SETTLE_S):
-                await self._end(model, site, "cancelled", None)
-            raise
+            result = await model.complete(messages, max_tokens=max_tokens, on_retry=on_retry)
+            outcome = "ok"
         except EndpointError as error:
-            await self._end(model, site, "failed", error)
+            result = error
             raise
-        await self._end(model, site, "ok", completion)
-        return completion
+        except anyio.get_cancelled_exc_class():
+            outcome = "cancelled"
+            raise
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(SETTLE_S):
+                await self._end(model, site, outcome, result)
+        return result
 
     async def _end(
         self,
@@ -83,13 +90,13 @@ class Calls:
         """Settle a call and say so. One of unknown usage is on the bill without tokens."""
         completion = result if isinstance(result, Completion) else None
         usage = result.usage if result is not None else None
-        self.ledger.settle(site.role, usage or Usage(calls=1))
+        self.ledger.settle(site.admission, model.name, usage or Usage(calls=1))
         await self.sink.emit(
             CallEnded(
-                node=site.node,
+                node=site.admission.node,
                 call=site.call,
                 turn=site.turn,
-                role=site.role,
+                role=site.admission.role,
                 model=model.name,
                 outcome=outcome,
                 reply=clip(completion.text, REPLY_CHARS) if completion else "",

@@ -1,11 +1,13 @@
 """Run one cell in a REPL and answer what it asks meanwhile."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 from anyio.abc import TaskGroup
 
+from rlm_mcp.errors import ReplError
 from rlm_mcp.protocols import ReplBackend
 from rlm_mcp.types import CallAsked, Cell, CellDone, CellResult, Cursor, Reply
 
@@ -15,15 +17,15 @@ INTERRUPT_S = 5.0
 
 @dataclass(slots=True)
 class Repl:
-    """One open REPL as a run sees it. `variables` are those of its last cell."""
+    """One open REPL as a run sees it. `last` is what its newest cell that ended did."""
 
     backend: ReplBackend
     handle: str
     answer: Callable[[CallAsked], Awaitable[Reply]]
-    last: CellResult | None = field(default=None)
+    last: CellResult | None = None
 
     async def run(self, cell: Cell) -> CellResult:
-        """Execute a cell to its end. Cancelled, it interrupts the cell and keeps the variables.
+        """Execute a cell to its end. Cancelled, it interrupts the cell; `last` is then its result.
 
         Raises:
             ReplError: the back end could not run it.
@@ -36,11 +38,19 @@ class Repl:
                 answers.cancel_scope.cancel()
         finally:
             if result is None:
-                with anyio.CancelScope(shield=True), anyio.move_on_after(INTERRUPT_S):
-                    await self.backend.interrupt(self.handle, cell.id)
-                    self.last = await self._follow(cell.id, cursor, None)
+                await self._interrupt(cell.id, cursor)
         assert result is not None  # the group raised otherwise
         return result
+
+    async def _interrupt(self, cell_id: str, cursor: Cursor) -> None:
+        """Stop a cell that nobody waits for any more; a back end that is gone has stopped it."""
+        with (
+            anyio.CancelScope(shield=True),
+            anyio.move_on_after(INTERRUPT_S),
+            contextlib.suppress(ReplError),
+        ):
+            await self.backend.interrupt(self.handle, cell_id)
+            self.last = await self._follow(cell_id, cursor, None)
 
     async def _follow(self, cell_id: str, cursor: Cursor, answers: TaskGroup | None) -> CellResult:
         """Read a cell's events until it is done; calls are answered in `answers`, if given."""

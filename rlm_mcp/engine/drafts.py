@@ -1,12 +1,13 @@
 """The best answer so far, kept for the moment a limit or a cancel ends the run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
 from rlm_mcp.types import CellResult, Variable
 
-ANSWER_WORDS = ("answer", "final", "result", "summary", "total", "report")
+ANSWER_WORDS = ("answer", "final", "result", "summary", "report", "findings")
+NOT_ANSWERS = {"function", "type", "module", "builtin_function_or_method", "generator"}
 
 
 class Strength(IntEnum):
@@ -39,10 +40,14 @@ class Drafts:
             self.offer(result.draft, Strength.DRAFT)
 
 
-def likely_answer(variables: Sequence[Variable]) -> str | None:
-    """The variable whose name says most clearly that it holds the answer, None if none does."""
+def likely_answer(variables: Iterable[Variable]) -> str | None:
+    """The variable whose name says most clearly that it holds an answer, None if none does.
+
+    The caller leaves out what the run found there when it began: that answered another question.
+    """
+    fitting = [v for v in variables if v.size != 0 and v.type not in NOT_ANSWERS]
     for word in ANSWER_WORDS:
-        for variable in variables:
-            if word in variable.name.lower() and variable.size != 0:
+        for variable in fitting:
+            if word in variable.name.lower().split("_"):
                 return variable.name
     return None

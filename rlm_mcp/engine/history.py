@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 from rlm_mcp.engine.prompts import folded
 from rlm_mcp.types import Message
+from rlm_mcp.words import clip
 
-KEEP_REPORTS = 2
 FOLD_OVER_CHARS = 400
+CLIPPED_CHARS = 1_500
 
 
 @dataclass(slots=True)
@@ -36,12 +37,19 @@ class History:
             self.task = f"{self.task}\n\n{text}"
 
     def fold(self) -> bool:
-        """Replace the older reports by one line each. False if nothing was left to fold."""
+        """Make room; False if nothing is left to fold.
+
+        All reports but two become one line each, then all but one, then the last is cut.
+        """
         reports = [i for i, message in enumerate(self._turns) if message.role == "user"]
-        changed = False
-        for index in reports[:-KEEP_REPORTS]:
-            content = self._turns[index].content
-            if len(content) > FOLD_OVER_CHARS:
-                self._turns[index] = Message("user", folded(len(content)))
-                changed = True
-        return changed
+        for kept in (2, 1):
+            long = [i for i in reports[:-kept] if len(self._turns[i].content) > FOLD_OVER_CHARS]
+            for index in long:
+                self._turns[index] = Message("user", folded(len(self._turns[index].content)))
+            if long:
+                return True
+        if not reports or len(self._turns[reports[-1]].content) <= 2 * CLIPPED_CHARS:
+            return False
+        last = self._turns[reports[-1]].content
+        self._turns[reports[-1]] = Message("user", clip(last, CLIPPED_CHARS))
+        return True

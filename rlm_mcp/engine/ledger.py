@@ -1,5 +1,6 @@
 """The ledger: what a run may still spend and what it has spent, shared by everything below it."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import anyio
@@ -7,61 +8,95 @@ import anyio
 from rlm_mcp.events import CallRole
 from rlm_mcp.types import Budget, StoppedBy, Usage
 
+CHARS_PER_TOKEN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A call that may be made: by which node, in which role, with how many tokens set aside."""
+
+    node: str
+    role: CallRole
+    tokens: int
+
 
 @dataclass(slots=True)
 class Ledger:
-    """Admits calls and adds up their usage. Root and sub are kept apart.
+    """Admits calls and adds up their usage, by node and apart for root and sub.
 
-    A call is counted when it is admitted, so that calls in parallel cannot overspend `calls`.
-    Tokens and cost are known only afterwards: the call that crosses such a limit is the last.
+    An admitted call counts at once, with its prompt's tokens roughly set aside until it is settled,
+    so that calls in parallel do not overspend `calls`, and `tokens` only by replies under way. The
+    last call is kept for the top node's root model: it turns what was found into an answer.
+
+    `unpriced` names models whose calls have no known cost: a cost limit cannot count those.
     """
 
     budget: Budget
-    root: Usage = field(default_factory=Usage)
-    sub: Usage = field(default_factory=Usage)
+    spent: Usage = field(default_factory=Usage)
     admitted: int = 0
-    began: float = field(default_factory=anyio.current_time)
+    unpriced: set[str] = field(default_factory=set)
+    _by_place: dict[tuple[str, CallRole], Usage] = field(default_factory=lambda: defaultdict(Usage))
+    _aside_tokens: int = 0
+    _known_cost: float = 0.0
+    _began: float = field(default_factory=anyio.current_time)
 
     def start(self) -> None:
         """Begin to count seconds anew: the time before was spent waiting for a turn."""
-        self.began = anyio.current_time()
+        self._began = anyio.current_time()
 
     @property
     def seconds(self) -> float:
         """Since the run began."""
-        return anyio.current_time() - self.began
+        return anyio.current_time() - self._began
 
-    @property
-    def spent(self) -> Usage:
-        """Root and sub together."""
-        return self.root + self.sub
+    def used_by(self, node: str, role: CallRole) -> Usage:
+        """What a node and those nested in it used in one role."""
+        below = f"{node}." if node else ""
+        return sum(
+            (
+                usage
+                for (place, its_role), usage in self._by_place.items()
+                if its_role == role and (place == node or place.startswith(below))
+            ),
+            Usage(),
+        )
 
-    def exhausted(self) -> StoppedBy | None:
-        """The first limit that is reached, None while there is room for a call."""
-        budget, spent = self.budget, self.spent
+    def calls_left(self) -> int | None:
+        """How many calls may still be made, None if there is no limit."""
+        return None if self.budget.calls is None else self.budget.calls - self.admitted
+
+    def exhausted(self, *, top_root: bool) -> StoppedBy | None:
+        """The first limit that forbids a call; `top_root` says that it would be the last one's."""
+        budget, left = self.budget, self.calls_left()
         if budget.seconds is not None and self.seconds >= budget.seconds:
             return "time"
-        if budget.calls is not None and self.admitted >= budget.calls:
+        if left is not None and left <= (0 if top_root else 1):
             return "calls"
-        if budget.tokens is not None and spent.tokens >= budget.tokens:
+        if budget.tokens is not None and self.spent.tokens + self._aside_tokens >= budget.tokens:
             return "tokens"
-        if budget.cost is not None and spent.cost is not None and spent.cost >= budget.cost:
+        if budget.cost is not None and self._known_cost >= budget.cost:
             return "cost"
         return None
 
-    def admit(self) -> StoppedBy | None:
+    def admit(self, node: str, role: CallRole, prompt_chars: int) -> Admission | StoppedBy:
         """Count one more call, or say which limit forbids it."""
-        refused = self.exhausted()
-        if refused is None:
-            self.admitted += 1
-        return refused
+        refused = self.exhausted(top_root=role == "root" and not node)
+        if refused is not None:
+            return refused
+        admission = Admission(node, role, prompt_chars // CHARS_PER_TOKEN)
+        self.admitted += 1
+        self._aside_tokens += admission.tokens
+        return admission
 
-    def settle(self, role: CallRole, usage: Usage) -> None:
+    def settle(self, admission: Admission, model: str, usage: Usage) -> None:
         """Add what an admitted call used."""
-        if role == "root":
-            self.root += usage
+        self._aside_tokens -= admission.tokens
+        self.spent += usage
+        self._by_place[admission.node, admission.role] += usage
+        if usage.cost is None:
+            self.unpriced.add(model)
         else:
-            self.sub += usage
+            self._known_cost += usage.cost
 
     def left(self) -> str:
         """What remains, in words for the model: only the limits that are set."""
@@ -70,8 +105,8 @@ class Ledger:
             parts.append(f"{max(0, budget.calls - self.admitted)} model calls")
         if budget.tokens is not None:
             parts.append(f"{max(0, budget.tokens - self.spent.tokens):,} tokens")
-        if budget.cost is not None and self.spent.cost is not None:
-            parts.append(f"{max(0.0, budget.cost - self.spent.cost):.2f} of cost")
+        if budget.cost is not None:
+            parts.append(f"{max(0.0, budget.cost - self._known_cost):.2f} of cost")
         if budget.seconds is not None:
             parts.append(f"{max(0.0, budget.seconds - self.seconds):.0f} s")
         return ", ".join(parts)

@@ -4,18 +4,26 @@ Ask the root model, run the code of its reply, show it the output, until code or
 answer or a limit ends it. Nested runs are nodes of their own on the same ledger.
 """
 
+import contextlib
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+import anyio
+import anyio.to_thread
+
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.engine import prompts
-from rlm_mcp.engine.calls import Calls, CallSite
+from rlm_mcp.engine.calls import Calls
 from rlm_mcp.engine.cells import Repl
+from rlm_mcp.engine.dialogue import Dialogue
 from rlm_mcp.engine.drafts import Drafts, Strength, likely_answer
+from rlm_mcp.engine.finish import evaluation, is_answer, salvaged
 from rlm_mcp.engine.history import History
-from rlm_mcp.engine.replies import ParsedReply, TextFinal, parse, strip_thinking
+from rlm_mcp.engine.outline import outline
+from rlm_mcp.engine.replies import ParsedReply, parse, strip_thinking
 from rlm_mcp.engine.subcalls import SubCalls
-from rlm_mcp.errors import EndpointError, PromptTooLong, ReplyEmpty
+from rlm_mcp.errors import EndpointError, ReplError
 from rlm_mcp.events import (
     CellEnded,
     CellStarted,
@@ -38,12 +46,20 @@ from rlm_mcp.types import (
     Variable,
 )
 
-LONGER = 4
+NESTED_AT_ONCE = 4
+SETTLE_S = 15.0  # longer than the journal waits for a locked file
+# A tenth of the window for one output, at three characters a token.
+OUTPUT_CHARS_PER_WINDOW_TOKEN = 0.3
+LEAST_OUTPUT_CHARS = 800
+
+
+def _few_at_a_time() -> defaultdict[int, anyio.CapacityLimiter]:
+    return defaultdict(lambda: anyio.CapacityLimiter(NESTED_AT_ONCE))
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What every node of a run is handed."""
+    """What every node of a run is handed. `nesting` bounds the nested runs of each depth."""
 
     root: Model
     sub: Model
@@ -52,6 +68,7 @@ class Ports:
     store: ContextStore
     limits: ReplLimits
     reply_tokens: int
+    nesting: defaultdict[int, anyio.CapacityLimiter] = field(default_factory=_few_at_a_time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,7 @@ class Question:
     depth: int
     query: str
     contexts: tuple[ContextInfo, ...]
+    session: str
     handle: str
     epoch: int
 
@@ -82,24 +100,29 @@ Nest = Callable[[Question, Ports, SubRequest], Awaitable[SubReply]]
 class Node:
     """One node at work. `drafts` holds the best answer so far, also when it is cancelled.
 
-    `variables` are those its REPL holds from before; `nest` answers `rlm_query` in a nested run.
+    `variables` are its REPL's, those from before included; `nest` answers `rlm_query` in a nested
+    run.
     """
 
     question: Question
     ports: Ports
     nest: Nest
-    variables: tuple[Variable, ...] = ()
     drafts: Drafts = field(default_factory=Drafts)
     notes: list[str] = field(default_factory=list)
     turn: int = 0
-    _asked: int = 0
+    variables: tuple[Variable, ...] = ()
+    _found: frozenset[Variable] = frozenset()
     _cells: int = 0
     _failed_turns: int = 0
     _may_answer: bool = False
     _children: int = 0
     _repl: Repl = field(init=False)
     _subcalls: SubCalls = field(init=False)
-    _history: History = field(init=False)
+    _dialogue: Dialogue = field(init=False)
+
+    def find(self, variables: tuple[Variable, ...]) -> None:
+        """Take note of what the REPL holds from before: it answered other questions."""
+        self.variables, self._found = variables, frozenset(variables)
 
     async def solve(self) -> Outcome:
         """Work until there is an answer or a limit is reached.
@@ -113,31 +136,38 @@ class Node:
             self.turn += 1
             await self._emit(TurnStarted(self.question.node, self.turn))
             try:
-                completion = await self._ask_root()
-            except EndpointError as error:
+                text = await self._turn(last=False)
+            except (EndpointError, ReplError) as error:
                 if self.turn == 1:
                     raise
-                await self.note(f"The model endpoint failed: {error.message}")
-                limit = "endpoint"
-                break
-            if completion is None:
-                continue
-            if (text := await self._take(completion, last=False)) is not None:
+                await self.note(f"The run broke off: {error.message}")
+                return Outcome(
+                    await self.best(), "endpoint" if isinstance(error, EndpointError) else "errors"
+                )
+            if text is not None:
                 return Outcome(text, "answer")
         return Outcome(await self._forced_answer(limit), limit)
 
     def _limit(self) -> StoppedBy | None:
-        budget = self.ports.calls.ledger.budget
+        ledger, is_top = self.ports.calls.ledger, not self.question.node
+        budget = ledger.budget
         if budget.turns is not None and self.turn >= budget.turns:
             return "turns"
         if budget.errors is not None and self._failed_turns >= budget.errors:
             return "errors"
-        return self.ports.calls.ledger.exhausted()
+        if is_top and self.turn and ledger.calls_left() == 1:
+            return "calls"
+        return ledger.exhausted(top_root=is_top)
 
     async def _open(self) -> None:
         question, ports = self.question, self.ports
+        window = ports.root.window_tokens
+        limits = ports.limits
+        if window is not None:
+            most = max(LEAST_OUTPUT_CHARS, int(window * OUTPUT_CHARS_PER_WINDOW_TOKEN))
+            limits = replace(limits, output_chars=min(limits.output_chars, most))
         state = await ports.backend.open(
-            ReplSpec(question.handle, question.epoch, question.contexts, ports.limits)
+            ReplSpec(question.handle, question.epoch, question.contexts, limits)
         )
         await self._emit(ReplReady(question.node, state.box, state.sandboxed, state.enforced))
         if not state.sandboxed:
@@ -154,36 +184,40 @@ class Node:
             reply_tokens=ports.reply_tokens,
         )
         self._repl = Repl(ports.backend, question.handle, self._subcalls.answer)
-        self._history = History(
-            prompts.system(window_tokens=ports.sub.window_tokens, recursion=recursion),
-            prompts.task(question.query, question.contexts, self.variables),
+        system = prompts.system(window_tokens=ports.sub.window_tokens, recursion=recursion)
+        task = prompts.task(question.query, await self._loaded(), self.variables)
+        self._dialogue = Dialogue(
+            node=question.node,
+            model=ports.root,
+            calls=ports.calls,
+            history=History(system, task),
+            reply_tokens=ports.reply_tokens,
+            note=self.note,
         )
 
-    async def _ask_root(self) -> Completion | None:
-        """The root model's next reply; None if the ledger admits no call."""
-        tokens = self.ports.reply_tokens
-        while self.ports.calls.ledger.admit() is None:
-            self._asked += 1
-            site = CallSite(self.question.node, self._id(f"r{self._asked}"), self.turn, "root")
-            try:
-                return await self.ports.calls.ask(
-                    self.ports.root, self._history.messages, site, tokens
-                )
-            except PromptTooLong:
-                if not self._history.fold():
-                    raise
-                await self.note("The history outgrew the model's window; old outputs were folded.")
-            except ReplyEmpty:
-                if tokens > self.ports.reply_tokens:
-                    raise
-                tokens *= LONGER
-        return None
+    async def _loaded(self) -> list[prompts.Loaded]:
+        def look() -> list[prompts.Loaded]:
+            store = self.ports.store
+            return [(info, outline(store.catalogue(info.id).documents)) for info in contexts]
+
+        contexts = self.question.contexts
+        return await anyio.to_thread.run_sync(look)
+
+    async def _turn(self, *, last: bool) -> str | None:
+        """Ask once and run what comes; the answer, if that gives one."""
+        completion = await self._dialogue.ask(self.turn)
+        return None if completion is None else await self._take(completion, last=last)
 
     async def _take(self, completion: Completion, *, last: bool) -> str | None:
         """The answer that a reply gives once its code has run; None if the model must go on."""
         text = strip_thinking(completion.text)
-        reply = parse(text)
-        self._history.add_reply(text or "(no reply)")
+        reply = salvaged(parse(text))
+        cut = completion.finish_reason == "length"
+        if cut:
+            reply = replace(reply, final=None)
+        elif last and reply.final is not None:
+            reply = replace(reply, code=())
+        self._dialogue.history.add_reply(text or "(no reply)")
         self._subcalls.turn = self.turn
         results: list[CellResult] = []
         for code in reply.code:
@@ -193,66 +227,87 @@ class Node:
         clean = all(result.status == "ok" for result in results)
         for result in results:
             self.drafts.from_cell(result, final_holds=clean)
+        if reply.prose and not reply.code and reply.final is None:
+            self.drafts.offer(reply.prose, Strength.PROSE)
         if clean and (answer := await self._settle(reply, results, last=last)) is not None:
             return answer
         if not last:
-            await self._report(reply, results)
+            await self._report(reply, results, cut=cut)
         return None
 
     async def _settle(
         self, reply: ParsedReply, results: list[CellResult], *, last: bool
     ) -> str | None:
         """The answer that a clean turn gives, if any. What is refused is kept as a draft."""
-        finals = [result.final for result in results if result.final and result.final.text.strip()]
-        if finals:
-            if finals[-1].cut:
+        has_looked = self._may_answer
+        given = next((result.final for result in reversed(results) if result.final), None)
+        if given is None and reply.final is not None:
+            code = evaluation(reply.final)
+            if code is not None:
+                results.append(await self._run(code.source))
+                given = results[-1].final
+                if given is None and not code.may_be_words:
+                    return None
+                if given is None:
+                    results.pop()
+        if given is not None:
+            if given.cut:
                 await self.note("The answer was longer than a run may return; its end is cut.")
-            return finals[-1].text
-        if reply.final is None:
-            if reply.prose and not reply.code:
-                self.drafts.offer(reply.prose, Strength.PROSE)
+            return given.text if is_answer(given.text) else None
+        if reply.final is None or not is_answer(reply.final.argument):
             return None
-        if self._names_variable(reply.final):
-            results.append(await self._run(f"FINAL_VAR({reply.final.argument!r})"))
-            final = results[-1].final
-            return final.text if final and final.text.strip() else None
         self.drafts.offer(reply.final.argument, Strength.REFUSED)
-        if not last and (reply.code or not self._may_answer):
+        if not last and (reply.code or not has_looked):
             self._may_answer = True
             return None
         return reply.final.argument
 
-    def _names_variable(self, final: TextFinal) -> bool:
-        last = self._repl.last
-        bound = {variable.name for variable in last.variables} if last else set()
-        return final.via == "FINAL_VAR" or final.argument in bound
-
-    async def _report(self, reply: ParsedReply, results: Sequence[CellResult]) -> None:
+    async def _report(
+        self, reply: ParsedReply, results: Sequence[CellResult], *, cut: bool
+    ) -> None:
         """Tell the model what became of its reply."""
         clean = all(result.status == "ok" for result in results)
         self._failed_turns = 0 if clean and results else self._failed_turns + 1
         parts = []
         if results:
             parts.append(prompts.report(results, unrun=len(results) < len(reply.code)))
-        if any(result.final and not result.final.text.strip() for result in results):
+        finals = [result.final.text for result in results if result.final]
+        finals += [reply.final.argument] if reply.final else []
+        if cut:
+            parts.append(prompts.cut(self._dialogue.reply_tokens))
+        elif finals and not finals[-1].strip():
             parts.append(prompts.FINAL_EMPTY)
+        elif finals and not is_answer(finals[-1]):
+            parts.append(prompts.FINAL_EXAMPLE)
         elif reply.final is not None and clean:
             parts.append(prompts.FINAL_BESIDE_CODE if reply.code else prompts.LOOK_FIRST)
         elif not results:
             parts.append(prompts.NO_CODE)
         ledger = self.ports.calls.ledger
         parts.append(prompts.footer(self.turn, ledger.budget.turns, ledger.left()))
-        self._history.add_report("\n\n".join(parts))
+        self._dialogue.history.add_report("\n\n".join(parts))
 
     async def _run(self, code: str) -> CellResult:
+        """Run a cell; its end is told and its variables are known also if this is cancelled."""
         self._cells += 1
         self._may_answer = True
-        node, cell_id = self.question.node, f"{self.question.run_id}.{self._id(f'c{self._cells}')}"
-        await self._emit(CellStarted(node, cell_id, self.turn, code))
-        result = await self._repl.run(Cell(cell_id, code, fresh_answer=self._cells == 1))
+        cell_id = f"{self.question.run_id}.{self._id(f'c{self._cells}')}"
+        await self._emit(CellStarted(self.question.node, cell_id, self.turn, code))
+        try:
+            result = await self._repl.run(Cell(cell_id, code, fresh_answer=self._cells == 1))
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(SETTLE_S):
+                await self._ended(cell_id, self._repl.last)
+        return result
+
+    async def _ended(self, cell_id: str, result: CellResult | None) -> None:
+        if result is None or result.cell_id != cell_id:
+            result = CellResult(cell_id, "died", "", 0, "The REPL is gone.", 0.0, lost=True)
+        self.variables = result.variables
+        self.drafts.from_cell(result, final_holds=False)
         await self._emit(
             CellEnded(
-                node=node,
+                node=self.question.node,
                 cell=cell_id,
                 turn=self.turn,
                 status=result.status,
@@ -263,32 +318,32 @@ class Node:
                 lost=result.lost,
             )
         )
-        self.variables = result.variables
-        return result
 
     async def _forced_answer(self, limit: StoppedBy) -> str:
-        """The best answer at a limit: asked for once more where a call is left, else what there is.
+        """The answer at a limit: asked for once more if a call is left, else the best there is."""
+        self._dialogue.history.add_report(prompts.forced(self.variables))
+        try:
+            text = await self._turn(last=True)
+        except (EndpointError, ReplError) as error:
+            await self.note(f"The run broke off at its limit of {limit}: {error.message}")
+            text = None
+        return await self.best() if text is None else text
+
+    async def best(self) -> str:
+        """The best answer without asking any more.
 
         A variable goes before prose, because a last free-text reply often misses a value that sits
         in a variable (paper, appendix E.2).
         """
-        if limit in {"turns", "errors"}:
-            self._history.add_report(prompts.forced(self.variables))
-            try:
-                completion = await self._ask_root()
-            except EndpointError as error:
-                await self.note(f"The model endpoint failed: {error.message}")
-                completion = None
-            if completion is not None:
-                answer = await self._take(completion, last=True)
-                if answer is not None:
-                    return answer
-        name = likely_answer(self.variables)
+        name = likely_answer(v for v in self.variables if v not in self._found)
         if name is not None and self.drafts.strength < Strength.DRAFT:
-            result = await self._run(f"FINAL_VAR({name!r})")
-            if result.final and result.final.text.strip():
-                await self.note(f"The answer is the variable `{name}`: the model had not finished.")
-                return result.final.text
+            with contextlib.suppress(ReplError):
+                result = await self._run(f"FINAL_VAR({name!r})")
+                if result.final and is_answer(result.final.text):
+                    await self.note(
+                        f"The answer is the variable `{name}`: the model had not finished."
+                    )
+                    return result.final.text
         return self.drafts.text
 
     async def _nested(self, request: SubRequest) -> SubReply:

@@ -5,42 +5,51 @@ from dataclasses import replace
 import anyio
 
 from rlm_mcp.contexts.loader import load
-from rlm_mcp.engine.loop import Node, Ports, Question
+from rlm_mcp.engine.loop import Node, Outcome, Ports, Question
+from rlm_mcp.engine.subcalls import refused
 from rlm_mcp.errors import RlmError
 from rlm_mcp.events import RunEnded, RunFailed, RunStarted
-from rlm_mcp.types import SubReply, SubRequest, Usage
+from rlm_mcp.types import SubReply, SubRequest
+from rlm_mcp.words import clip
 
-CLOSE_S = 10.0
+CLOSE_S = 20.0
+QUERY_CHARS = 2_000
+DRAFT_CHARS = 2_000
 
 
 async def nest(question: Question, ports: Ports, request: SubRequest) -> SubReply:
     """Solve `question` in a REPL of its own, over `request.context` if it brings text.
 
-    Whatever goes wrong is the error of this one request.
+    Whatever goes wrong is the error of this one request. Runs of one depth are few at a time: each
+    holds a guest.
     """
-    contexts = question.contexts
-    if request.context:
-        contexts = (await load(ports.store, (), text=request.context, name="text"),)
-    handle = f"{question.handle}/{question.run_id}.{question.node}"
-    node = Node(replace(question, contexts=contexts, handle=handle), ports, nest)
-    try:
-        return await _solve(node)
-    except RlmError as error:
-        await ports.calls.sink.emit(RunFailed(question.node, error.message, error.hint))
-        return SubReply(None, f"{error.message} {error.hint}")
-    finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_S):
-            await ports.backend.close(handle)
+    ledger = ports.calls.ledger
+    async with ports.nesting[question.depth]:
+        limit = ledger.exhausted(top_root=False)
+        if limit is not None:
+            return refused(limit)
+        contexts = question.contexts
+        handle = f"{question.handle}/{question.run_id}.{question.node}"
+        try:
+            if request.context is not None:
+                contexts = (await load(ports.store, (), text=request.context, name="text"),)
+            node = Node(replace(question, contexts=contexts, handle=handle), ports, nest)
+            return await _solved(node)
+        except RlmError as error:
+            return SubReply(None, f"{error.message} {error.hint}")
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_S):
+                await ports.backend.close(handle)
 
 
-async def _solve(node: Node) -> SubReply:
+async def _solved(node: Node) -> SubReply:
     question, ports = node.question, node.ports
     ledger, sink = ports.calls.ledger, ports.calls.sink
     await sink.emit(
         RunStarted(
             node=question.node,
-            query=question.query,
-            session=question.handle,
+            query=clip(question.query, QUERY_CHARS),
+            session=question.session,
             contexts=tuple((info.id, info.name) for info in question.contexts),
             model=ports.root.name,
             sub_model=ports.sub.name,
@@ -48,20 +57,34 @@ async def _solve(node: Node) -> SubReply:
         )
     )
     began = ledger.seconds
-    outcome = await node.solve()
-    await sink.emit(
-        RunEnded(
-            node=question.node,
-            stopped_by=outcome.stopped_by,
-            answer=outcome.text,
-            citations=(),
-            root=Usage(),
-            sub=Usage(),
-            turns=node.turn,
-            seconds=ledger.seconds - began,
-            notes=tuple(node.notes),
-        )
-    )
-    if outcome.text:
+    try:
+        outcome = await node.solve()
+    except RlmError as error:
+        await sink.emit(RunFailed(question.node, error.message, error.hint))
+        raise
+    except anyio.get_cancelled_exc_class():
+        with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_S):
+            await sink.emit(_ended(node, Outcome(node.drafts.text, "cancelled"), began))
+        raise
+    await sink.emit(_ended(node, outcome, began))
+    if outcome.stopped_by == "answer":
         return SubReply(outcome.text)
-    return SubReply(None, f"the nested run ended without an answer ({outcome.stopped_by})")
+    best = clip(outcome.text, DRAFT_CHARS) or "nothing"
+    return SubReply(
+        None, f"the nested run stopped at its limit ({outcome.stopped_by}); it had: {best}"
+    )
+
+
+def _ended(node: Node, outcome: Outcome, began: float) -> RunEnded:
+    ledger, place = node.ports.calls.ledger, node.question.node
+    return RunEnded(
+        node=place,
+        stopped_by=outcome.stopped_by,
+        answer=outcome.text,
+        citations=(),
+        root=ledger.used_by(place, "root"),
+        sub=ledger.used_by(place, "sub"),
+        turns=node.turn,
+        seconds=ledger.seconds - began,
+        notes=tuple(node.notes),
+    )

@@ -76,6 +76,7 @@ print(len(context))
 ```
 
 or, if you are done, a block that calls FINAL("your answer with its places")."""
+EXAMPLE_ANSWERS = frozenset({"the answer in words", "your answer with its places"})
 LOOK_FIRST = """\
 That answer was given before looking at the text, so it was not taken. Look with a code block first;
 if you are sure, give the same answer again."""
@@ -83,6 +84,10 @@ FINAL_BESIDE_CODE = """\
 The FINAL beside the code was not taken: it was written before the code had run. The output is
 above. If it supports the answer, call FINAL now."""
 FINAL_EMPTY = "FINAL was empty, so it was not taken. Call FINAL with the answer in words."
+FINAL_EXAMPLE = "That was the example, not an answer. Call FINAL with what you found."
+CUT = """\
+Your reply was cut at its limit of {tokens} tokens, so an answer in it was not taken. Be shorter:
+put a long answer into a variable with code, then call FINAL_VAR."""
 NOT_RUN = "The blocks after this one were not run."
 LOST = "The REPL had to be restarted: your variables are gone, `context` and `files` are back."
 
@@ -95,6 +100,8 @@ FINAL(the answer in words)
 or, if a variable holds it:
 
 FINAL_VAR(name)"""
+
+Loaded = tuple[ContextInfo, str]  # with the outline of its documents
 
 
 def system(*, window_tokens: int | None, recursion: bool) -> str:
@@ -110,23 +117,24 @@ def system(*, window_tokens: int | None, recursion: bool) -> str:
     )
 
 
-def task(query: str, contexts: Sequence[ContextInfo], variables: Sequence[Variable]) -> str:
+def task(query: str, loaded: Sequence[Loaded], variables: Sequence[Variable]) -> str:
     """The first user message: what is loaded, what is left from before, the question."""
-    parts = [describe(contexts)]
+    parts = [describe(loaded)]
     if variables:
         parts.append("Variables left from earlier questions:\n" + listing(variables))
     parts.append("Question:\n" + query)
     return "\n\n".join(parts)
 
 
-def describe(contexts: Sequence[ContextInfo]) -> str:
-    """What is loaded, in one line a context; never any of its text."""
-    if not contexts:
+def describe(loaded: Sequence[Loaded]) -> str:
+    """What is loaded, in two lines a context; never any of its text."""
+    if not loaded:
         return "No text is loaded: `context` is empty. Work with code and sub-models alone."
     lines = [
         f"- contexts[{info.name!r}]: {count(info.documents, 'document')},"
         f" {info.chars:,} characters, {info.lines:,} lines, about {info.tokens_estimate:,} tokens"
-        for info in contexts
+        + (f"\n  {where}" if where else "")
+        for info, where in loaded
     ]
     return "Loaded text (not shown; `context` is the first):\n" + "\n".join(lines)
 
@@ -171,6 +179,11 @@ def footer(turn: int, turns: int | None, left: str) -> str:
     return f"{place} Left: {left}." if left else place
 
 
+def cut(tokens: int) -> str:
+    """What a model is told whose reply was longer than it may be."""
+    return CUT.replace("{tokens}", f"{tokens:,}")
+
+
 def forced(variables: Sequence[Variable]) -> str:
     """Ask for the answer at once, naming the variables that may hold it."""
     if not variables:
@@ -180,4 +193,4 @@ def forced(variables: Sequence[Variable]) -> str:
 
 def folded(chars: int) -> str:
     """What stands in the history for an output that was dropped to make room."""
-    return f"[output of {chars:,} characters dropped to save room; your variables still hold it]"
+    return f"[output of {chars:,} characters dropped to save room; print again what you need]"

@@ -12,9 +12,10 @@ from rlm_mcp.engine.nested import nest
 from rlm_mcp.engine.session import Session
 from rlm_mcp.errors import RlmError
 from rlm_mcp.events import Event, RunEnded, RunFailed, RunStarted
-from rlm_mcp.types import Answer, StoppedBy
+from rlm_mcp.types import Answer, Citation, StoppedBy
 
-FINISH_S = 30.0  # longer than the journal waits for a locked file
+BEST_S = 10.0
+BROKEN_HINT = "This is a fault of rlm-mcp. get_trace shows how far it came; ask again."
 
 
 @dataclass(slots=True)
@@ -39,27 +40,36 @@ class Run:
             RlmError: the run failed before it had anything to say.
         """
         node = Node(self.question, self.ports, nest)
-        ledger = self.ports.calls.ledger
         await self._emit(self._started())
         try:
-            with self._scope as scope:
-                async with self.session.lock:
-                    node.variables = self.session.variables
-                    ledger.start()
-                    if ledger.budget.seconds is not None:
-                        scope.deadline = anyio.current_time() + ledger.budget.seconds
-                    try:
-                        outcome = await _unwrapped(node)
-                    finally:
-                        self.session.variables = node.variables
+            outcome = await self._outcome(node)
+            with anyio.CancelScope(shield=True):
+                answer = await self._finish(node, outcome)
         except RlmError as error:
             await self._emit(RunFailed("", error.message, error.hint))
             raise
-        if scope.cancelled_caught:
-            stopped_by: StoppedBy = "cancelled" if self._cancelled else "time"
-            outcome = Outcome(node.drafts.text, stopped_by)
-        with anyio.fail_after(FINISH_S, shield=True):
-            return await self._finish(node, outcome)
+        except Exception as error:
+            await self._emit(RunFailed("", f"{type(error).__name__}: {error}", BROKEN_HINT))
+            raise
+        return answer
+
+    async def _outcome(self, node: Node) -> Outcome:
+        ledger = self.ports.calls.ledger
+        with self._scope as scope:
+            async with self.session.lock:
+                node.find(self.session.variables)
+                ledger.start()
+                if ledger.budget.seconds is not None:
+                    scope.deadline = anyio.current_time() + ledger.budget.seconds
+                try:
+                    return await _unwrapped(node)
+                finally:
+                    self.session.variables = node.variables
+        stopped_by: StoppedBy = "cancelled" if self._cancelled else "time"
+        with anyio.CancelScope(shield=True), anyio.move_on_after(BEST_S):
+            async with self.session.lock:
+                return Outcome(await node.best(), stopped_by)
+        return Outcome(node.drafts.text, stopped_by)
 
     def _started(self) -> RunStarted:
         return RunStarted(
@@ -74,16 +84,17 @@ class Run:
 
     async def _finish(self, node: Node, outcome: Outcome) -> Answer:
         ledger = self.ports.calls.ledger
-        citations = await anyio.to_thread.run_sync(
-            functools.partial(locate, outcome.text, self.question.contexts, self.ports.store)
-        )
+        citations = await self._citations(node, outcome.text)
+        if ledger.budget.cost is not None and ledger.unpriced:
+            names = ", ".join(sorted(ledger.unpriced))
+            await node.note(f"No price is set for {names}: the cost limit did not count its calls.")
         answer = Answer(
             run_id=self.question.run_id,
             text=outcome.text,
             stopped_by=outcome.stopped_by,
             citations=citations,
-            root=ledger.root,
-            sub=ledger.sub,
+            root=ledger.used_by("", "root"),
+            sub=ledger.used_by("", "sub"),
             turns=node.turn,
             seconds=ledger.seconds,
             notes=tuple(node.notes),
@@ -102,6 +113,15 @@ class Run:
             )
         )
         return answer
+
+    async def _citations(self, node: Node, text: str) -> tuple[Citation, ...]:
+        """The places the answer names; an answer counts also where they cannot be looked up."""
+        find = functools.partial(locate, text, self.question.contexts, self.ports.store)
+        try:
+            return await anyio.to_thread.run_sync(find)
+        except (RlmError, OSError) as error:
+            await node.note(f"Citations could not be looked up: {error}")
+            return ()
 
     async def _emit(self, event: Event) -> None:
         await self.ports.calls.sink.emit(event)

@@ -36,13 +36,14 @@ class Session:
         """What is loaded, in the order of loading."""
         return tuple(loaded.info for loaded in self._loaded.values())
 
-    def add(self, info: ContextInfo, origin: str) -> ContextInfo:
+    def add(self, info: ContextInfo, origin: str, *, explicit: bool = False) -> ContextInfo:
         """Take a context in. The same `origin` loaded again takes the place of what it was.
 
-        A name that another origin has here gets a number behind it.
+        A name that another origin has here gets a number behind it; an `explicit` one, that the
+        caller gave, takes the place of whatever had it.
         """
         name, number = info.name, 1
-        while name in self._loaded and self._loaded[name].origin != origin:
+        while not explicit and name in self._loaded and self._loaded[name].origin != origin:
             number += 1
             name = f"{info.name}-{number}"
         named = replace(info, name=name)

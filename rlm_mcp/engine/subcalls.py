@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 import anyio
 
 from rlm_mcp.engine.calls import Calls, CallSite
+from rlm_mcp.engine.ledger import Admission
 from rlm_mcp.engine.replies import strip_thinking
 from rlm_mcp.errors import EndpointError
 from rlm_mcp.protocols import Model
 from rlm_mcp.tokens import estimate_tokens
-from rlm_mcp.types import CallAsked, Message, Reply, StoppedBy, SubReply, SubRequest
+from rlm_mcp.types import CallAsked, Completion, Message, Reply, StoppedBy, SubReply, SubRequest
 
 LIMIT_WORDS: dict[StoppedBy, str] = {
     "calls": "the run's model calls are used up",
@@ -20,6 +21,11 @@ LIMIT_WORDS: dict[StoppedBy, str] = {
 }
 
 Nested = Callable[[SubRequest], Awaitable[SubReply]]
+
+
+def refused(limit: StoppedBy) -> SubReply:
+    """What code is told of a request that a limit forbids."""
+    return SubReply(None, f"not asked: {LIMIT_WORDS[limit]}; finish with what you have, call FINAL")
 
 
 @dataclass(slots=True)
@@ -41,23 +47,24 @@ class SubCalls:
 
     async def answer(self, asked: CallAsked) -> Reply:
         """All replies to `asked`, in its order."""
-        replies: list[SubReply | None] = [None] * len(asked.requests)
+        replies: dict[int, SubReply] = {}
         queue = iter(enumerate(asked.requests))
         workers = min(len(asked.requests), 2 * max(self.sub.slots, self.root.slots))
         async with anyio.create_task_group() as tasks:
             for _ in range(workers):
                 tasks.start_soon(self._work, asked, queue, replies)
-        return Reply(asked.call_id, tuple(reply or SubReply(None, "lost") for reply in replies))
+        return Reply(asked.call_id, tuple(replies[n] for n in range(len(asked.requests))))
 
     async def _work(
         self,
         asked: CallAsked,
         queue: Iterator[tuple[int, SubRequest]],
-        replies: list[SubReply | None],
+        replies: dict[int, SubReply],
     ) -> None:
         for index, request in queue:
             if asked.kind == "rlm" and self.nested is not None:
-                replies[index] = await self.nested(request)
+                misfit = self._misfit(request.prompt, self.root)
+                replies[index] = misfit or await self.nested(request)
             else:
                 replies[index] = await self._leaf(request, len(asked.requests))
 
@@ -71,43 +78,47 @@ class SubCalls:
             )
         prompt = request.prompt if not request.context else f"{request.prompt}\n\n{request.context}"
         if (misfit := self._misfit(prompt, model)) is not None:
-            return SubReply(None, misfit)
-        if (limit := self.calls.ledger.admit()) is not None:
-            return SubReply(
-                None, f"not asked: {LIMIT_WORDS[limit]}; finish with what you have, call FINAL"
-            )
+            return misfit
+        admission = self.calls.ledger.admit(self.node, "sub", len(prompt))
+        if not isinstance(admission, Admission):
+            return refused(admission)
         self._count += 1
-        site = CallSite(
-            node=self.node,
-            call=".".join(filter(None, (self.node, f"s{self._count}"))),
-            turn=self.turn,
-            role="sub",
-            batch=batch,
-        )
+        call = ".".join(filter(None, (self.node, f"s{self._count}")))
+        site = CallSite(call, self.turn, admission, batch)
         try:
             completion = await self.calls.ask(
                 model, (Message("user", prompt),), site, self.reply_tokens
             )
         except EndpointError as error:
             return SubReply(None, f"{error.message} {error.hint}")
-        return SubReply(strip_thinking(completion.text))
+        return self._reply(completion)
+
+    def _reply(self, completion: Completion) -> SubReply:
+        text = strip_thinking(completion.text)
+        if not text:
+            return SubReply(None, f"{completion.model} gave an empty reply; ask in other words")
+        if completion.finish_reason == "length":
+            text += f"\n[cut here: the reply reached its limit of {self.reply_tokens:,} tokens]"
+        return SubReply(text)
 
     def _named(self, name: str | None) -> Model | None:
         if name is None or name in {self.sub.name, "sub", "auto"}:
             return self.sub
         return self.root if name in {self.root.name, "root"} else None
 
-    def _misfit(self, prompt: str, model: Model) -> str | None:
+    def _misfit(self, prompt: str, model: Model) -> SubReply | None:
+        """Why a prompt cannot be sent to a model of known window; None if it fits."""
         window = model.window_tokens
         if window is None:
             return None
         room = window - min(self.reply_tokens, window // 4)
-        size = estimate_tokens(prompt)
-        if size <= room:
+        # No text has more tokens than characters worth counting: the estimate is for doubt only.
+        if len(prompt) <= room or (size := estimate_tokens(prompt)) <= room:
             return None
-        pieces = -(-size // room) + (1 if size > 0.8 * room else 0)
-        return (
+        pieces = -(-size // room) + (1 if size % room > 0.8 * room else 0)
+        return SubReply(
+            None,
             f"not asked: the prompt is about {size:,} tokens and {model.name} takes {room:,};"
             f" split the text into {pieces} or more pieces of at most"
-            f" {int(len(prompt) * room * 0.8 / size):,} characters"
+            f" {int(len(prompt) * room * 0.8 / size):,} characters",
         )

@@ -1,5 +1,6 @@
 """A run with everything real but the weights: a scripted model, a guest process, a store."""
 
+import sys
 from dataclasses import dataclass, field
 
 import anyio
@@ -42,8 +43,9 @@ class Bench:
         sub = sub if isinstance(sub, ScriptedModel) else ScriptedModel(sub or echo, name="sub")
         calls = Calls(Ledger(Budget(**budget)), self)
         ports = Ports(root, sub, calls, self.backend, self.store, self.limits, 1000)
+        handle = self.session.handle
         question = Question(
-            f"run{self.runs}", "", 0, query, self.session.contexts, self.session.handle, 1
+            f"run{self.runs}", "", 0, query, self.session.contexts, handle, handle, 1
         )
         return Run(question, ports, self.session)
 
@@ -60,6 +62,8 @@ def echo(messages):
 
 
 @pytest.fixture
-async def bench(tmp_path):
-    async with LocalBackend(tmp_path / "cache", "plain") as backend:
+async def bench(tmp_path, program_cache):
+    async with LocalBackend(
+        program_cache, "linux" if sys.platform == "linux" else "plain"
+    ) as backend:
         yield Bench(ContextStore(tmp_path), backend, Session("ses", 1))

@@ -243,7 +243,7 @@ async def test_an_endpoint_lost_on_the_way_ends_the_run_with_what_there_is(bench
 
 async def test_an_overgrown_history_is_folded_and_the_run_goes_on(bench):
     big = code("print('x' * 7000)")
-    root = ScriptedModel([big, big, big, big, code("FINAL('through')")], window_tokens=7000)
+    root = ScriptedModel([*[big] * 14, code("FINAL('through')")], window_tokens=4096)
 
     answer = await bench.ask(root)
 

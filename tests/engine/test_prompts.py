@@ -37,7 +37,10 @@ def test_the_system_prompt_leaves_a_small_window_free(golden):
 
 
 def test_the_task_names_what_is_loaded_and_what_is_left_from_before(golden):
-    contexts = [context("src", 1204, 8_000_000), context("app.log", 1, 90)]
+    contexts = [
+        (context("src", 1204, 8_000_000), "files by folder: src/ (1,100), tests/ (104)"),
+        (context("app.log", 1, 90), ""),
+    ]
     variables = [Variable("hits", "list", 3, "[1, 2, 3]"), Variable("n", "int", None, "7")]
 
     golden("task.txt", prompts.task("Where is {it}?", contexts, variables))
@@ -76,11 +79,24 @@ def test_folding_keeps_the_newest_reports_and_says_what_was_dropped():
         history.add_reply(f"reply {number}")
         history.add_report(str(number) * 1000)
 
+    sizes = []
+    while history.fold():
+        reports = [message.content for message in history.messages[3::2]]
+        sizes.append([len(report) for report in reports if "characters dropped" not in report])
+
+    assert sizes == [[1000, 1000], [1000]]
+    assert "1,000 characters dropped" in history.messages[3].content
+
+
+def test_the_last_report_is_cut_when_nothing_else_can_be_folded():
+    history = History("system", "task")
+    history.add_reply("reply")
+    history.add_report("x" * 50_000)
+
     assert history.fold()
+    assert len(history.messages[-1].content) < 2_000
+    assert "50,000 characters" in history.messages[-1].content
     assert not history.fold()
-    reports = [message.content for message in history.messages[3::2]]
-    assert [len(report) for report in reports[2:]] == [1000, 1000]
-    assert all("1,000 characters dropped" in report for report in reports[:2])
 
 
 def test_two_reports_in_a_row_become_one_message():

@@ -57,9 +57,12 @@ class Finals:
         content = answer.get(CONTENT)
         if content is None or content == "":
             return self.given, None
-        if self.given is None and answer.get(READY):
-            self._give(content, "answer")
-            return self.given, None
+        if answer.get(READY):
+            # Said once: an answer that is not taken must be made ready again.
+            answer[READY] = False
+            if self.given is None:
+                self._give(content, "answer")
+                return self.given, None
         return self.given, self._cut(as_text(content))
 
     def _give(self, value: object, via: str) -> None:

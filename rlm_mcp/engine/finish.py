@@ -1,0 +1,58 @@
+"""Judge what a model gives as its answer: words, or something to be looked up in the REPL."""
+
+import ast
+from dataclasses import dataclass
+
+from rlm_mcp.engine.prompts import EXAMPLE_ANSWERS
+from rlm_mcp.engine.replies import ParsedReply, TextFinal, parse
+
+# A name of these kinds may be plain words: `Paris`, `main.py`, `Smith and Jones`.
+_WORDS = (ast.Name, ast.Attribute, ast.BinOp, ast.BoolOp, ast.UnaryOp, ast.Compare, ast.Tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Code that looks an answer up. `may_be_words`: if it fails, the text itself is the answer."""
+
+    source: str
+    may_be_words: bool
+
+
+def is_answer(text: str) -> bool:
+    """Whether a text says something: not nothing, and not the example of a prompt."""
+    return bool(text.strip()) and text.strip() not in EXAMPLE_ANSWERS
+
+
+def evaluation(final: TextFinal) -> Evaluation | None:
+    """How to look up a finish given as text; None if it is plain words."""
+    argument = final.argument.strip()
+    if final.via == "FINAL_VAR" and (argument.isidentifier() or not _expression(argument)):
+        return Evaluation(f"FINAL_VAR({argument!r})", may_be_words=False)
+    expression = _expression(argument)
+    if expression is None or isinstance(expression, ast.Constant):
+        return None
+    if isinstance(expression, ast.Name):
+        return Evaluation(f"FINAL_VAR({argument!r})", final.via == "FINAL")
+    may_be_words = final.via == "FINAL" and isinstance(expression, _WORDS)
+    return Evaluation(f"FINAL({argument})", may_be_words)
+
+
+def salvaged(reply: ParsedReply) -> ParsedReply:
+    """A reply whose only block is a finish in words, which is no Python, as the finish it means."""
+    if len(reply.code) != 1 or reply.final is not None:
+        return reply
+    code = reply.code[0]
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        inside = parse(code)
+        if inside.final is not None and not inside.code and not inside.prose:
+            return ParsedReply((), inside.final, reply.prose)
+    return reply
+
+
+def _expression(text: str) -> ast.expr | None:
+    try:
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None

@@ -4,7 +4,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import anyio
 import click
@@ -37,7 +37,7 @@ def sandbox_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option that names a box, for commands that run model-written code."""
     return click.option(
         "--sandbox",
-        type=click.Choice(["auto", "linux", "plain"]),
+        type=click.Choice(get_args(Settings.model_fields["sandbox"].annotation)),
         help="`plain` runs model-written code with your rights.",
     )(command)
 

@@ -45,16 +45,23 @@ def main() -> None:
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the outer edge: a person gets words, no traceback
-        click.echo(_told(error), err=True)
+    except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - words, no traceback
+        cause = _unwrapped(error)
+        # Who reads our output may stop reading, as `head` does: nothing is left to say then.
+        if not isinstance(cause, SystemExit | BrokenPipeError):
+            click.echo(_told(cause), err=True)
         code = FAILED
     sys.exit(code)
 
 
-def _told(error: BaseException) -> str:
-    """What a person reads of an error. A task group may have wrapped it."""
+def _unwrapped(error: BaseException) -> BaseException:
+    """The error itself: task groups may have wrapped it."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
+    return error
+
+
+def _told(error: BaseException) -> str:
     if isinstance(error, RlmError):
         return f"error: {error.message}\n{error.hint}"
     return f"error: {type(error).__name__}: {error}\nThis is a defect of rlm-mcp: please report it."

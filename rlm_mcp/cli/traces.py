@@ -2,17 +2,18 @@
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import anyio
 import click
 
 from rlm_mcp.settings import Settings
+from rlm_mcp.types import Detail
 
 if TYPE_CHECKING:
     from rlm_mcp.runs.costs import Costs
     from rlm_mcp.runs.journal import RunRow
-    from rlm_mcp.runs.trace import Detail, Trace
+    from rlm_mcp.runs.trace import Trace
 
 QUERY_CHARS = 60
 
@@ -39,13 +40,13 @@ def traces(context: click.Context, *, limit: int, as_json: bool) -> None:
 @click.option("--page", default=1, show_default=True, help="Page of the trace.")
 @click.option(
     "--detail",
-    type=click.Choice(["turns", "calls", "full", "answer"]),
+    type=click.Choice(get_args(Detail)),
     default="turns",
     show_default=True,
     help="turns: sub-calls as sums. calls: each one. full: less is cut. answer: the answer alone.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(run: str, *, page: int, detail: "Detail", as_json: bool) -> None:
+def show(run: str, *, page: int, detail: Detail, as_json: bool) -> None:
     """Show what happened in RUN: code, output, calls, answer."""
     trace = anyio.run(_trace, run, page, detail)
     click.echo(json.dumps(dataclasses.asdict(trace), indent=2) if as_json else trace.text())
@@ -61,7 +62,7 @@ async def _rows(limit: int) -> list[tuple["RunRow", "Costs"]]:
         return [(run, await service.costs("run", run.id)) for run in runs]
 
 
-async def _trace(run: str, page: int, detail: "Detail") -> "Trace":
+async def _trace(run: str, page: int, detail: Detail) -> "Trace":
     from rlm_mcp.service import open_service
 
     async with open_service(Settings.load()) as service:

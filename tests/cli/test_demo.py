@@ -1,7 +1,9 @@
+import os
 import re
 import sysconfig
 from pathlib import Path
 
+import anyio
 import pytest
 
 from rlm_mcp.cli import demo_script
@@ -30,6 +32,19 @@ async def test_the_demo_says_it_is_scripted_and_computes_every_place_it_names(de
     run = re.search(r"rlm-mcp traces show (run_\S+)", out)[1]
     _, trace, _ = await desk.run("traces", "show", run)
     assert demo_script.QUESTION in trace
+
+
+async def test_a_reader_that_stops_reading_ends_the_demo_without_a_word(desk):
+    ours, theirs = os.pipe()
+    with anyio.fail_after(60):
+        process = await desk.start("demo", stdout=theirs)
+        os.close(theirs)
+        await anyio.to_thread.run_sync(os.read, ours, 1)
+        os.close(ours)
+        err = b"".join([chunk async for chunk in process.stderr])
+        code = await process.wait()
+
+    assert (code, err) == (1, b"")
 
 
 @pytest.mark.parametrize(

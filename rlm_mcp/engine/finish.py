@@ -4,7 +4,7 @@ import ast
 from dataclasses import dataclass
 
 from rlm_mcp.engine.prompts import EXAMPLE_ANSWERS
-from rlm_mcp.engine.replies import ParsedReply, TextFinal, parse
+from rlm_mcp.engine.replies import TextFinal, parse
 
 # A name of these kinds may be plain words: `Paris`, `main.py`, `Smith and Jones`.
 _WORDS = (ast.Name, ast.Attribute, ast.BinOp, ast.BoolOp, ast.UnaryOp, ast.Compare, ast.Tuple)
@@ -37,18 +37,16 @@ def evaluation(final: TextFinal) -> Evaluation | None:
     return Evaluation(f"FINAL({argument})", may_be_words)
 
 
-def salvaged(reply: ParsedReply) -> ParsedReply:
-    """A reply whose only block is a finish in words, which is no Python, as the finish it means."""
-    if len(reply.code) != 1 or reply.final is not None:
-        return reply
-    code = reply.code[0]
-    try:
-        ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        inside = parse(code)
-        if inside.final is not None and not inside.code and not inside.prose:
-            return ParsedReply((), inside.final, reply.prose)
-    return reply
+def words_of(code: str) -> TextFinal | None:
+    """The finish in words that a block of code is, though no Python: `FINAL(it is 42)`.
+
+    Only what cannot be meant as an expression counts; `it is 42` happens to parse as one.
+    """
+    reply = parse(code)
+    if reply.final is None or reply.code or reply.prose:
+        return None
+    expression = _expression(reply.final.argument)
+    return reply.final if expression is None or isinstance(expression, ast.Compare) else None
 
 
 def _expression(text: str) -> ast.expr | None:

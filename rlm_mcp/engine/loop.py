@@ -18,7 +18,7 @@ from rlm_mcp.engine.calls import Calls
 from rlm_mcp.engine.cells import Repl
 from rlm_mcp.engine.dialogue import Dialogue
 from rlm_mcp.engine.drafts import Drafts, Strength, likely_answer
-from rlm_mcp.engine.finish import evaluation, is_answer, salvaged
+from rlm_mcp.engine.finish import evaluation, is_answer, words_of
 from rlm_mcp.engine.history import History
 from rlm_mcp.engine.outline import outline
 from rlm_mcp.engine.replies import ParsedReply, parse, strip_thinking
@@ -211,7 +211,7 @@ class Node:
     async def _take(self, completion: Completion, *, last: bool) -> str | None:
         """The answer that a reply gives once its code has run; None if the model must go on."""
         text = strip_thinking(completion.text)
-        reply = salvaged(parse(text))
+        reply = parse(text)
         cut = completion.finish_reason == "length"
         if cut:
             reply = replace(reply, final=None)
@@ -225,6 +225,8 @@ class Node:
             if results[-1].status != "ok":
                 break
         clean = all(result.status == "ok" for result in results)
+        if not clean and len(reply.code) == 1 and (words := words_of(reply.code[0])):
+            reply, results, clean = ParsedReply((), words, reply.prose), [], True
         for result in results:
             self.drafts.from_cell(result, final_holds=clean)
         if reply.prose and not reply.code and reply.final is None:

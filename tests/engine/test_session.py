@@ -37,6 +37,14 @@ async def test_another_source_of_the_same_name_gets_a_number(session):
     assert [c.name for c in session.contexts] == ["src", "src-2"]
 
 
+async def test_an_explicit_name_takes_the_place_of_what_had_it(session):
+    session.add(info("ctx_1", "src"), "a/src")
+    session.add(info("ctx_2", "log"), "log")
+    session.add(info("ctx_3", "src"), "b/src", explicit=True)
+
+    assert [(c.name, c.id) for c in session.contexts] == [("src", "ctx_3"), ("log", "ctx_2")]
+
+
 @pytest.mark.parametrize("key", ["log", "ctx_2", "rlm://context/ctx_2"])
 async def test_a_context_is_selected_by_name_id_or_uri(session, key):
     session.add(info("ctx_1", "src"), "a")

@@ -47,7 +47,7 @@ def cpu_s() -> float:
 async def ask(service: Service, calls: int) -> Answer:
     session = await service.new_session()
     await service.load(session, (), text="some text")
-    job = await service.start(session, Query("go", budget=Budget(calls=calls + 1)))
+    job = await service.start(session, Query("go", budget=Budget(calls=calls + 2)))
     view = await service.view(job.run_id, wait_s=600)
     assert view.answer is not None, view.error
     return view.answer

@@ -5,14 +5,18 @@
 """
 
 import dataclasses
+import functools
+import json
 import types as builtin_types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 
 from rlm_mcp.types import Budget, Citation, StoppedBy, Usage
+from rlm_mcp.words import sendable
 
 CallRole = Literal["root", "sub"]
 CallOutcome = Literal["ok", "failed", "cancelled"]
@@ -167,9 +171,13 @@ _BY_NAME: dict[str, type[Any]] = {cls.__name__: cls for cls in typing.get_args(E
 
 
 def to_json(event: Event) -> str:
-    """The event as a JSON object, its kind under `event`."""
+    """The event as a JSON object, its kind under `event`; `?` for each lone surrogate."""
     fields = {name: getattr(event, name) for name in type(event).__slots__}
-    return orjson.dumps({"event": type(event).__name__, **fields}).decode()
+    record = {"event": type(event).__name__, **fields}
+    try:
+        return orjson.dumps(record).decode()
+    except orjson.JSONEncodeError:
+        return sendable(json.dumps(record, ensure_ascii=False, default=dataclasses.asdict))
 
 
 def from_json(text: str) -> Event:
@@ -180,22 +188,24 @@ def from_json(text: str) -> Event:
     return event
 
 
-def _build(cls: type[Any], record: dict[str, Any]) -> Any:
-    hints = typing.get_type_hints(cls)
-    known = {field.name for field in dataclasses.fields(cls)}
-    return cls(**{k: _coerce(hints[k], v) for k, v in record.items() if k in known})
+def _build(cls: Callable[..., Any], record: dict[str, Any]) -> Any:
+    hints = _hints(cls)
+    return cls(**{k: _coerce(hints[k], v) for k, v in record.items() if k in hints})
+
+
+@functools.cache
+def _hints(cls: Callable[..., Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _coerce(hint: Any, value: Any) -> Any:
-    if value is None:
-        return None
+    if not isinstance(value, (dict, list)):
+        return value
     if isinstance(hint, builtin_types.UnionType):
         hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    if isinstance(value, dict):
         return _build(hint, value)
-    if typing.get_origin(hint) is tuple:
-        arms = typing.get_args(hint)
-        inner = arms[0] if len(arms) == 2 and arms[1] is Ellipsis else None
-        pairs = [(inner, v) for v in value] if inner else zip(arms, value, strict=True)
-        return tuple(_coerce(arm, v) for arm, v in pairs)
-    return value
+    arms = typing.get_args(hint)
+    inner = arms[0] if len(arms) == 2 and arms[1] is Ellipsis else None
+    pairs = [(inner, v) for v in value] if inner else zip(arms, value, strict=True)
+    return tuple(_coerce(arm, v) for arm, v in pairs)

@@ -93,8 +93,7 @@ class AsyncRLM:
         trace: TracebackType | None,
     ) -> None:
         self._service = self._session = None
-        # Not told of `error`, the service's task group does not wrap it: it passes as raised.
-        await self._stack.__aexit__(None, None, None)
+        await self._stack.__aexit__(kind, error, trace)
 
     async def completion(self, context: Context | None = None, *, query: str) -> str:
         """The answer to `query` about `context`; without one, about the context of before.

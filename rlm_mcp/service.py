@@ -5,8 +5,11 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
 
 from rlm_mcp.contexts.loader import LoadProgress, load
 from rlm_mcp.contexts.store import ContextStore
@@ -20,15 +23,17 @@ from rlm_mcp.events import Event, RunEnded, RunFailed
 from rlm_mcp.llm.models import ModelPair, Models
 from rlm_mcp.protocols import Sink
 from rlm_mcp.repl.local import LocalBackend
-from rlm_mcp.runs.costs import Costs, CostScope, costs
+from rlm_mcp.runs.costs import Costs, costs
 from rlm_mcp.runs.jobs import Fan, Job, Jobs
-from rlm_mcp.runs.journal import Journal
+from rlm_mcp.runs.journal import Journal, RunRow
 from rlm_mcp.runs.status import RunStatus
-from rlm_mcp.runs.trace import Detail, Trace, trace
+from rlm_mcp.runs.trace import Trace, trace
 from rlm_mcp.settings import Settings
-from rlm_mcp.types import Answer, Budget, ContextInfo
+from rlm_mcp.types import Answer, Budget, ContextInfo, CostScope, Detail
+from rlm_mcp.words import sendable
 
 REAP_EVERY_S = 30.0
+STOP_S = 30.0  # longer than a cancelled run takes to write down its best
 CLOSE_S = 5.0
 
 
@@ -74,6 +79,7 @@ class Service:
     backend: LocalBackend
     jobs: Jobs
     _sessions: dict[str, Session] = field(default_factory=dict)
+    _minting: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def new_session(self) -> Session:
         """A session with nothing in it.
@@ -81,15 +87,16 @@ class Service:
         Raises:
             TooManySessions: as many are open as settings allow.
         """
-        if len(self._sessions) >= self.settings.max_sessions:
-            raise TooManySessions(
-                f"{len(self._sessions)} sessions are open, as many as this server may hold.",
-                "Go on in one of them, wait for one to expire, or raise RLM_MAX_SESSIONS.",
-            )
-        handle = f"ses_{secrets.token_urlsafe(18)}"
-        session = Session(handle, await self.journal.claim(handle))
-        self._sessions[handle] = session
-        return session
+        async with self._minting:
+            if len(self._sessions) >= self.settings.max_sessions:
+                raise TooManySessions(
+                    f"{len(self._sessions)} sessions are open, as many as this server may hold.",
+                    "Go on in one of them, wait for one to expire, or raise RLM_MAX_SESSIONS.",
+                )
+            handle = f"ses_{secrets.token_urlsafe(18)}"
+            session = Session(handle, await self.journal.claim(handle))
+            self._sessions[handle] = session
+            return session
 
     def session(self, handle: str) -> Session:
         """The open session of that handle.
@@ -113,11 +120,13 @@ class Service:
         return tuple(self._sessions.values())
 
     async def end_session(self, handle: str) -> None:
-        """Cancel its runs and end its REPL. Nothing happens if it is gone."""
+        """Cancel its runs and, when they have ended, its REPL. Nothing happens if it is gone."""
         if self._sessions.pop(handle, None) is not None:
-            for job in self.jobs.working(handle):
-                job.cancel()
-            await self.backend.close(handle)
+            # In this order: a run at work would open a REPL that nobody ends.
+            with anyio.move_on_after(STOP_S, shield=True):
+                await self.jobs.stop(handle)
+            with anyio.move_on_after(CLOSE_S, shield=True):
+                await self.backend.close(handle)
 
     async def load(
         self,
@@ -135,12 +144,11 @@ class Service:
 
         Raises:
             ContextError: nothing could be loaded.
+            UnknownSession: the session ended meanwhile.
         """
         info = await load(self.store, sources, text=text, name=name, progress=progress)
-        session.used_at = anyio.current_time()
-        if name is not None:
-            return session.add(info, origin=f"name:{name}")
-        return session.add(info, origin="\n".join(sources) if text is None else info.id)
+        origin = info.id if text is not None else await anyio.to_thread.run_sync(_origin, sources)
+        return self.session(session.handle).add(info, origin, explicit=name is not None)
 
     async def start(self, session: Session, query: Query, *sinks: Sink) -> Job:
         """Start a run; `sinks` see its events after the journal has them.
@@ -148,9 +156,11 @@ class Service:
         Raises:
             UnknownContext: a context is not loaded in this session.
             EndpointError: no model answers.
+            UnknownSession: the session ended meanwhile.
         """
         contexts = session.select(query.contexts)
         pair = query.models or await self.models.resolve(query.model, query.sub_model)
+        self.session(session.handle)  # finding a model may take long enough for its end
         run_id = f"run_{secrets.token_urlsafe(9)}"
         status = RunStatus()
         journal = self.journal.sink(run_id, session.handle, session.epoch)
@@ -165,10 +175,26 @@ class Service:
             limits=self.settings.limits,
             reply_tokens=self.settings.max_output_tokens,
         )
-        question = Question(run_id, "", 0, query.text, contexts, session.handle, session.epoch)
+        question = Question(
+            run_id=run_id,
+            node="",
+            depth=0,
+            query=sendable(query.text),
+            contexts=contexts,
+            session=session.handle,
+            handle=session.handle,
+            epoch=session.epoch,
+        )
         run = Run(question, ports, session)
         job = Job(run_id, session.handle, status, run.cancel)
-        self.jobs.start(job, run.answer)
+
+        async def work() -> Answer:
+            try:
+                return await run.answer()
+            finally:
+                session.used_at = anyio.current_time()
+
+        self.jobs.start(job, work)
         return job
 
     async def view(self, run_id: str, wait_s: float = 0.0) -> RunView:
@@ -202,18 +228,14 @@ class Service:
 
     async def stop_runs(self) -> None:
         """Cancel all runs and wait until they have written down the best they had."""
-        working = [job for handle in self._sessions for job in self.jobs.working(handle)]
-        for job in working:
-            job.cancel()
-        for job in working:
-            await job.ended.wait()
+        await self.jobs.stop()
 
     async def costs(self, scope: CostScope, key: str | None = None) -> Costs:
-        """What a run, a session, a day or everything has used."""
+        """What a run, a session, a day or everything has used. See `runs.costs`."""
         return await costs(self.journal, scope, key)
 
     async def trace(self, run_id: str, page: int = 1, detail: Detail = "turns") -> Trace:
-        """A page of a run's trace."""
+        """A page of a run's trace. See `runs.trace`."""
         return await trace(self.journal, run_id, page, detail)
 
     async def reap(self) -> None:
@@ -227,10 +249,9 @@ class Service:
 
     async def _recorded(self, run_id: str) -> RunView:
         row = await self.journal.run(run_id)
-        for recorded in reversed(await self.journal.events(run_id)):
-            view = _ended_view(run_id, row.session, recorded.event)
-            if view is not None:
-                return view
+        ending = await self.journal.ending(run_id)
+        if ending is not None:
+            return _ended_view(row, ending.event)
         if _alive(row.pid) and row.pid != os.getpid():
             return RunView(run_id, row.session, line="at work in another server process")
         gone = RunInterrupted(
@@ -253,24 +274,40 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         async with (
             LocalBackend(home / "cache", settings.sandbox) as backend,
             Models(settings) as models,
-            anyio.create_task_group() as tasks,
+            _background() as tasks,
         ):
             service = Service(settings, ContextStore(home), journal, models, backend, Jobs(tasks))
             tasks.start_soon(service.reap)
             yield service
-            tasks.cancel_scope.cancel()
     finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_S):
+        with anyio.move_on_after(CLOSE_S, shield=True):
             await journal.aclose()
 
 
-def _ended_view(run_id: str, session: str, event: Event) -> RunView | None:
-    if isinstance(event, RunFailed) and not event.node:
-        return RunView(run_id, session, error=RlmError(event.message, event.hint))
-    if not isinstance(event, RunEnded) or event.node:
-        return None
+@asynccontextmanager
+async def _background() -> AsyncIterator[TaskGroup]:
+    """Tasks that end with the block."""
+    tasks = anyio.create_task_group()
+    await tasks.__aenter__()
+    try:
+        yield tasks
+    finally:
+        tasks.cancel_scope.cancel()
+        # Not told of the block's error, the group does not wrap it: it passes as it was raised.
+        await tasks.__aexit__(None, None, None)
+
+
+def _origin(sources: Sequence[str]) -> str:
+    """The same for every way to write the same places."""
+    return "\n".join(str(Path(source).expanduser().resolve()) for source in sources)
+
+
+def _ended_view(row: RunRow, event: Event) -> RunView:
+    if isinstance(event, RunFailed):
+        return RunView(row.id, row.session, error=RlmError(event.message, event.hint))
+    assert isinstance(event, RunEnded)
     answer = Answer(
-        run_id=run_id,
+        run_id=row.id,
         text=event.answer,
         stopped_by=event.stopped_by,
         citations=event.citations,
@@ -280,7 +317,7 @@ def _ended_view(run_id: str, session: str, event: Event) -> RunView | None:
         seconds=event.seconds,
         notes=event.notes,
     )
-    return RunView(run_id, session, answer=answer)
+    return RunView(row.id, row.session, answer=answer)
 
 
 def _alive(pid: int) -> bool:

@@ -71,6 +71,8 @@ class ContextInfo:
 
 
 Role = Literal["system", "user", "assistant"]
+CostScope = Literal["session", "run", "day", "all"]
+Detail = Literal["turns", "calls", "full", "answer"]
 
 
 @dataclass(frozen=True, slots=True)

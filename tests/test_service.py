@@ -1,11 +1,15 @@
 """The service as its front ends use it: a real store, guest and endpoint, a scripted model."""
 
+from contextlib import asynccontextmanager, suppress
+
 import anyio
 import pytest
 
 from rlm_mcp.errors import (
     EndpointUnreachable,
+    ReplUnavailable,
     RunInterrupted,
+    SourceMissing,
     TooManySessions,
     UnknownContext,
     UnknownRun,
@@ -15,7 +19,7 @@ from rlm_mcp.events import RunStarted, to_json
 from rlm_mcp.llm.scripted import serve
 from rlm_mcp.service import Query, open_service
 from rlm_mcp.settings import Settings
-from rlm_mcp.types import Budget
+from rlm_mcp.types import Budget, Cell
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +41,21 @@ class Stage:
 
     def __call__(self, messages):
         return self.script(messages)
+
+
+class Stuck:
+    """A script that drafts an answer and then hangs until it may answer."""
+
+    def __init__(self):
+        self.asked = anyio.Event()
+        self.go_on = anyio.Event()
+
+    async def __call__(self, messages):
+        if len(messages) < 3:
+            return code("answer['content'] = 'so far'")
+        self.asked.set()
+        await self.go_on.wait()
+        return code("FINAL('at last')")
 
 
 @pytest.fixture
@@ -158,18 +177,10 @@ async def test_a_run_goes_on_after_the_caller_stopped_waiting(service, stage):
 
 
 async def test_a_cancelled_run_ends_with_its_draft(service, stage):
-    asked = anyio.Event()
-
-    async def stuck(messages):
-        if len(messages) < 3:
-            return code("answer['content'] = 'so far'")
-        asked.set()
-        return await anyio.sleep_forever()
-
-    stage.script = stuck
+    stage.script = stuck = Stuck()
     session = await service.new_session()
     job = await service.start(session, Query("go"))
-    await asked.wait()
+    await stuck.asked.wait()
 
     view = await service.cancel(job.run_id)
 
@@ -212,6 +223,147 @@ async def test_an_endpoint_that_is_down_at_start_is_found_when_it_is_up(tmp_path
     assert view.answer.text == "1"
 
 
+async def test_what_has_no_utf_8_form_does_not_break_a_question(service):
+    session = await service.new_session()
+
+    view = await ask(service, session, "FINAL(1)  # \ud800")
+
+    assert view.answer.text == "1"
+    assert (await service.journal.run(view.run_id)).query == "FINAL(1)  # ?"
+
+
+async def test_an_error_of_a_caller_passes_as_it_was_raised(tmp_path):
+    with pytest.raises(SourceMissing):
+        async with open_service(Settings.load()) as service:
+            await service.load(await service.new_session(), [str(tmp_path / "nowhere")])
+
+
+async def test_a_name_that_is_given_takes_the_place_of_what_had_it(service, tmp_path):
+    for folder, text in (("a/src", "first"), ("b/src", "second")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "x.txt").write_text(text, encoding="utf-8")
+    session = await service.new_session()
+    await service.load(session, [str(tmp_path / "a" / "src")])
+
+    given = await service.load(session, [str(tmp_path / "b" / "src")], name="src")
+    text = await service.load(session, (), text="third", name="src")
+
+    assert given.name == text.name == "src"
+    assert [info.id for info in session.contexts] == [text.id]
+
+
+async def test_a_source_is_the_same_however_its_path_is_written(service, tmp_path, monkeypatch):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "x.txt").write_text("alpha", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    session = await service.new_session()
+
+    for path in ("src", "src/", str(tmp_path / "src"), "src/../src", "./src"):
+        await service.load(session, [path])
+
+    assert [info.name for info in session.contexts] == ["src"]
+
+
+async def test_sessions_started_at_the_same_time_are_bounded_too(endpoint):
+    opened, refused = [], []
+
+    async def start(service):
+        try:
+            opened.append(await service.new_session())
+        except TooManySessions as error:
+            refused.append(error)
+
+    async with open_service(Settings.load(api_url=endpoint.url, max_sessions=1)) as service:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(start, service)
+
+        assert (len(opened), len(refused)) == (1, 4)
+
+
+async def test_the_end_of_a_session_ends_its_runs_and_then_its_repl(service, stage):
+    stage.script = stuck = Stuck()
+    session = await service.new_session()
+    job = await service.start(session, Query("go"))
+    await stuck.asked.wait()
+
+    await service.end_session(session.handle)
+
+    assert job.ended.is_set()
+    assert (job.outcome.stopped_by, job.outcome.text) == ("cancelled", "so far")
+    assert await is_closed(service, session)
+
+
+async def test_a_run_that_has_just_begun_leaves_no_repl_behind(service):
+    session = await service.new_session()
+    job = await service.start(session, Query("FINAL(1)"))
+
+    await service.end_session(session.handle)
+
+    assert job.ended.is_set()
+    assert await is_closed(service, session)
+
+
+async def is_closed(service, session):
+    try:
+        await service.backend.submit(session.handle, Cell("late", "1"))
+    except ReplUnavailable:
+        return True
+    return False
+
+
+async def test_a_session_that_ends_while_its_model_is_looked_for_starts_no_run(endpoint):
+    async with (
+        held(endpoint.url) as (url, asked, go_on),
+        open_service(Settings.load(api_url=url)) as service,
+    ):
+        session = await service.new_session()
+        refused = []
+
+        async def start():
+            with pytest.raises(UnknownSession) as caught:
+                await service.start(session, Query("FINAL(1)"))
+            refused.append(caught.value)
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(start)
+                await asked.wait()
+                await service.end_session(session.handle)
+                go_on.set()
+
+        assert refused
+        assert service.jobs.working() == []
+
+
+@asynccontextmanager
+async def held(url):
+    """The same endpoint at another address, which answers nothing until it may."""
+    port = int(url.split(":")[2].split("/")[0])
+    asked, go_on = anyio.Event(), anyio.Event()
+
+    async def pump(source, target):
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            async for chunk in source:
+                await target.send(chunk)
+            await target.send_eof()
+
+    async def serve_one(client):
+        asked.set()
+        await go_on.wait()
+        server = await anyio.connect_tcp("127.0.0.1", port)
+        async with client, server, anyio.create_task_group() as pumps:
+            pumps.start_soon(pump, client, server)
+            pumps.start_soon(pump, server, client)
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    own_port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, serve_one)
+        yield f"http://127.0.0.1:{own_port}/v1", asked, go_on
+        tasks.cancel_scope.cancel()
+
+
 async def test_sessions_are_bounded_and_unknown_ones_refused(endpoint):
     async with open_service(Settings.load(api_url=endpoint.url, max_sessions=1)) as service:
         session = await service.new_session()
@@ -228,8 +380,33 @@ async def test_an_idle_session_expires(endpoint):
     async with open_service(Settings.load(api_url=endpoint.url, session_ttl_s=0.05)) as service:
         session = await service.new_session()
         with anyio.fail_after(10):
-            while service._sessions:
+            while service.sessions:
                 await anyio.sleep(0.01)
 
         with pytest.raises(UnknownSession, match="expired"):
             service.session(session.handle)
+
+
+async def test_a_session_at_work_does_not_expire_and_is_idle_from_the_end_of_its_run(
+    endpoint, stage
+):
+    stage.script = stuck = Stuck()
+    settings = Settings.load(api_url=endpoint.url, session_ttl_s=0.5)
+    async with open_service(settings) as service:
+        await service.models.resolve()
+        with anyio.fail_after(30):
+            working = await service.new_session()
+            job = await service.start(working, Query("go"))
+            await stuck.asked.wait()
+            idle = await service.new_session()
+            while idle in service.sessions:
+                await anyio.sleep(0.01)
+
+            open_still = service.sessions
+            went_on = anyio.current_time()
+            stuck.go_on.set()
+            await job.ended.wait()
+
+    assert open_still == (working,)
+    assert job.outcome.text == "at last"
+    assert working.used_at >= went_on

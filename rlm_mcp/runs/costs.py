@@ -1,13 +1,14 @@
 """What was spent: sums over the journal's calls, by role and by model."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Literal
 
+from rlm_mcp.errors import ArgumentInvalid, UnknownSession
 from rlm_mcp.runs.journal import CallSum, Journal
-from rlm_mcp.types import Usage
+from rlm_mcp.types import CostScope, Usage
 
-CostScope = Literal["session", "run", "day", "all"]
+HANDLES = {"run": "run_id", "session": "session handle"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,19 @@ class Costs:
 
 
 async def costs(journal: Journal, scope: CostScope, key: str | None = None) -> Costs:
-    """Sum up `scope`; `key` is the run id, session handle or day (None: today, or all)."""
-    if scope == "day":
-        key = key or datetime.now(UTC).date().isoformat()
+    """Sum up `scope`; `key` is the run id, the session handle, or the day (None: today, UTC).
+
+    Raises:
+        ArgumentInvalid: a run or session is not named, or the day is none.
+        UnknownRun: the journal has none of that id.
+        UnknownSession: no session ever had that handle.
+    """
     column = None if scope == "all" else scope
+    key = await _checked(journal, column, key) if column else None
     rows = await journal.sums(column, key or "")
     return Costs(
         scope=scope,
-        id=key if column else None,
+        id=key,
         root=_sum([row for row in rows if row.role == "root"]),
         sub=_sum([row for row in rows if row.role == "sub"]),
         total=_sum(rows),
@@ -48,6 +54,34 @@ async def costs(journal: Journal, scope: CostScope, key: str | None = None) -> C
             for model in sorted({row.model for row in rows})
         },
     )
+
+
+async def _checked(
+    journal: Journal, scope: Literal["run", "session", "day"], key: str | None
+) -> str:
+    """The id to sum up by; what is not there must not look like what cost nothing."""
+    if scope == "day":
+        return _day(key)
+    if key is None:
+        raise ArgumentInvalid(f'Scope "{scope}" needs `id`.', f"Pass the {HANDLES[scope]} as `id`.")
+    if scope == "run":
+        await journal.run(key)
+    elif not await journal.has_session(key):
+        raise UnknownSession(
+            f"There was never a session {key!r}.", "Take the handle from a result of load_context."
+        )
+    return key
+
+
+def _day(key: str | None) -> str:
+    if key is None:
+        return datetime.now(UTC).date().isoformat()
+    try:
+        return date.fromisoformat(key).isoformat()
+    except ValueError as error:
+        raise ArgumentInvalid(
+            f"{key!r} is no day.", "Pass `id` as YYYY-MM-DD (UTC), or none for today."
+        ) from error
 
 
 def _sum(rows: list[CallSum]) -> Spent:

@@ -52,9 +52,18 @@ class Jobs:
         """The run of that id, if this process has it."""
         return self._jobs.get(run_id)
 
-    def working(self, session: str) -> list[Job]:
-        """The runs of that session that are at work."""
-        return [j for j in self._jobs.values() if j.session == session and j.outcome is None]
+    def working(self, session: str | None = None) -> list[Job]:
+        """The runs at work, of that session or of all."""
+        working = [job for job in self._jobs.values() if job.outcome is None]
+        return [job for job in working if session in {None, job.session}]
+
+    async def stop(self, session: str | None = None) -> None:
+        """Cancel the runs at work, and wait until they have written down the best they had."""
+        working = self.working(session)
+        for job in working:
+            job.cancel()
+        for job in working:
+            await job.ended.wait()
 
     async def _work(self, job: Job, work: Callable[[], Awaitable[Answer]]) -> None:
         try:

@@ -9,7 +9,7 @@ that. So it is made on the event loop, unless another process holds the file: th
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,8 +40,8 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_start ON runs (started);
 CREATE INDEX runs_by_session ON runs (session);
 CREATE TABLE events (
-    run TEXT NOT NULL, seq INTEGER NOT NULL, at TEXT NOT NULL, record TEXT NOT NULL,
-    PRIMARY KEY (run, seq)
+    run TEXT NOT NULL, seq INTEGER NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL,
+    node TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (run, seq)
 ) WITHOUT ROWID;
 CREATE TABLE calls (
     run TEXT NOT NULL, seq INTEGER NOT NULL, day TEXT NOT NULL, role TEXT NOT NULL,
@@ -52,8 +52,8 @@ CREATE INDEX calls_by_day ON calls (day);
 """
 
 APPEND = """
-INSERT INTO events (run, seq, at, record)
-SELECT :run, :seq, :at, :record
+INSERT INTO events (run, seq, at, kind, node, record)
+SELECT :run, :seq, :at, :kind, :node, :record
 WHERE (SELECT epoch FROM sessions WHERE handle = :session) = :epoch
 """
 ADD_CALL = """
@@ -65,6 +65,11 @@ WHOSE = {
     "session": "run IN (SELECT id FROM runs WHERE session = ?)",
     "day": "day = ?",
 }
+ALL = "SELECT seq, at, record FROM events WHERE run = ? ORDER BY seq"
+ENDING = """
+SELECT seq, at, record FROM events WHERE run = ? AND node = '' AND kind IN ('RunEnded', 'RunFailed')
+ORDER BY seq DESC LIMIT 1
+"""
 ADD_RUN = """
 INSERT INTO runs (id, session, query, model, sub_model, started, phase, pid)
 VALUES (:run, :session, :query, :model, :sub_model, :at, 'running', :pid)
@@ -221,12 +226,21 @@ class Journal:
         rows = await self._read("SELECT * FROM runs ORDER BY started DESC LIMIT ?", (limit,))
         return [RunRow(*row) for row in rows]
 
+    async def has_session(self, handle: str) -> bool:
+        """Whether a session of that handle was ever claimed."""
+        return bool(await self._read("SELECT 1 FROM sessions WHERE handle = ?", (handle,)))
+
     async def events(self, run_id: str) -> list[Recorded]:
         """All events of a run, in order."""
-        rows = await self._read(
-            "SELECT seq, at, record FROM events WHERE run = ? ORDER BY seq", (run_id,)
-        )
-        return [Recorded(seq, at, from_json(record)) for seq, at, record in rows]
+        return await self.folded(run_id, list)
+
+    async def folded(self, run_id: str, fold: Callable[[Iterator[Recorded]], T]) -> T:
+        """What `fold` makes, in a worker thread, of all events of a run, in order."""
+        return await self._query(ALL, (run_id,), lambda rows: fold(_recorded(rows)))
+
+    async def ending(self, run_id: str) -> Recorded | None:
+        """The RunEnded or RunFailed of a run, None while it has neither."""
+        return await self._query(ENDING, (run_id,), lambda rows: next(_recorded(rows), None))
 
     async def sums(
         self, column: Literal["run", "session", "day"] | None, key: str
@@ -247,12 +261,19 @@ class Journal:
         return [CallSum(*row) for row in rows]
 
     async def _read(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        def fetch() -> list[tuple[Any, ...]]:
+        return await self._query(sql, parameters, list)
+
+    async def _query(
+        self, sql: str, parameters: Sequence[Any], fold: Callable[[Iterator[tuple[Any, ...]]], T]
+    ) -> T:
+        """What `fold` makes of the rows, in a worker thread: a run may have very many."""
+
+        def work() -> T:
             with closing(self._reader.execute(sql, parameters)) as cursor:
-                return cursor.fetchall()
+                return fold(cursor)
 
         async with self._reading:
-            return await _guarded(fetch)
+            return await _guarded(work)
 
 
 class JournalSink:
@@ -275,10 +296,16 @@ class JournalSink:
             **self._stamp,
             "seq": self._seq,
             "at": _now(),
+            "kind": type(event).__name__,
+            "node": event.node,
             "record": to_json(event),
             "event": event,
         }
         await self._journal.append(row)
+
+
+def _recorded(rows: Iterator[tuple[int, str, str]]) -> Iterator[Recorded]:
+    return (Recorded(seq, at, from_json(record)) for seq, at, record in rows)
 
 
 def _fold(db: sqlite3.Connection, row: dict[str, Any]) -> None:

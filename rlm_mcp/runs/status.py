@@ -24,6 +24,14 @@ LINE_CHARS = 100
 
 
 @dataclass(slots=True)
+class Asked:
+    """Sub-questions that code asked together, and how many of them have ended."""
+
+    number: int
+    ended: int = 0
+
+
+@dataclass(slots=True)
 class RunStatus:
     """A `Sink` that keeps the present state of a run. `seen` counts events and only grows."""
 
@@ -35,9 +43,8 @@ class RunStatus:
     since: float = field(default_factory=anyio.current_time)
     began: float = field(default_factory=anyio.current_time)
     changed: anyio.Event = field(default_factory=anyio.Event)
-    _open: dict[str, str] = field(default_factory=dict)
-    _asked: int = 0
-    _answered: int = 0
+    _open: set[str] = field(default_factory=set)
+    _asked: dict[str, Asked] = field(default_factory=dict)
 
     async def emit(self, event: Event) -> None:
         """Take one event and wake who waits for `changed`."""
@@ -68,23 +75,22 @@ class RunStatus:
             case TurnStarted(node=""):
                 self.turn = event.turn
             case CallStarted():
-                self._open[event.call] = event.model
-                if event.batch > 1 and self._asked == 0:
-                    self._asked, self._answered = event.batch, 0
+                self._open.add(event.call)
+                if event.batch > 1:
+                    self._asked.setdefault(event.node, Asked(event.batch))
                 self._say(self._waiting(event))
             case CallRetried():
                 self._say(f"retrying in {event.wait_s:.0f} s: {event.reason}")
             case CallEnded():
-                self._open.pop(event.call, None)
+                self._open.discard(event.call)
                 self.used += event.usage or Usage(calls=1)
-                if self._asked:
-                    self._answered += 1
-                    self.doing = self._batch()
-                    if self._answered >= self._asked:
-                        self._asked = 0
+                if event.role == "sub" and event.node in self._asked:
+                    self._count(event.node)
             case CellStarted():
                 self._say(f"running code: {_first_line(event.code)}")
             case CellEnded():
+                # Code that was refused some of its questions will never see them all end.
+                self._asked.pop(event.node, None)
                 self._say(f"code {'done' if event.status == 'ok' else event.status}")
             case Note():
                 self._say(event.text)
@@ -100,8 +106,17 @@ class RunStatus:
             return self._batch()
         return f"waiting for {event.model}" + (" (sub-call)" if event.role == "sub" else "")
 
+    def _count(self, node: str) -> None:
+        asked = self._asked[node]
+        asked.ended += 1
+        self.doing = self._batch()
+        if asked.ended >= asked.number:
+            del self._asked[node]
+
     def _batch(self) -> str:
-        return f"asking {self._asked:,} sub-questions, {self._answered:,} done"
+        number = sum(asked.number for asked in self._asked.values())
+        ended = sum(asked.ended for asked in self._asked.values())
+        return f"asking {number:,} sub-questions, {ended:,} done"
 
     def _say(self, text: str) -> None:
         self.doing = " ".join(text.split())

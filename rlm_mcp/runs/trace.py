@@ -1,8 +1,7 @@
 """A run's trace for reading: its events folded into steps, in pages of bounded size."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 from rlm_mcp.errors import ArgumentInvalid
 from rlm_mcp.events import (
@@ -19,10 +18,8 @@ from rlm_mcp.events import (
     TurnStarted,
 )
 from rlm_mcp.runs.journal import Journal, Recorded, RunRow
-from rlm_mcp.types import Usage
+from rlm_mcp.types import Detail, Usage
 from rlm_mcp.words import clip, count
-
-Detail = Literal["turns", "calls", "full", "answer"]
 
 PAGE_CHARS = 9_000
 PIECE_CHARS = {"turns": 1_500, "calls": 3_000, "full": 8_000, "answer": PAGE_CHARS}
@@ -66,37 +63,61 @@ async def trace(journal: Journal, run_id: str, page: int = 1, detail: Detail = "
         ArgumentInvalid: there is no such page.
     """
     run = await journal.run(run_id)
-    recorded = await journal.events(run_id)
-    steps = _answer_steps(recorded) if detail == "answer" else _steps(recorded, detail)
-    pages = _paged(steps) or [[]]
+    if detail == "answer":
+        pages = _paged(_answer_steps(await journal.ending(run_id)))
+    else:
+        pages = await journal.folded(run_id, lambda recorded: _paged(_steps(recorded, detail)))
     if not 1 <= page <= len(pages):
         raise ArgumentInvalid(
-            f"Run {run_id} has {len(pages)} pages at detail={detail!r}; there is no page {page}.",
+            f"Run {run_id} has {count(len(pages), 'page')} at detail={detail!r};"
+            f" there is no page {page}.",
             f"Ask for a page from 1 to {len(pages)}.",
         )
     return Trace(run, page, len(pages), tuple(pages[page - 1]))
 
 
-def _steps(recorded: Sequence[Recorded], detail: Detail) -> list[Step]:
-    steps: list[Step] = []
-    waiting: list[CallEnded] = []
+@dataclass(slots=True)
+class Sum:
+    """The sub-calls of one node between two of its other steps; stands where the first ended."""
+
+    first: Recorded
+    turn: int
+    calls: int = 0
+    failed: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+    def add(self, call: CallEnded) -> None:
+        """Count one in."""
+        self.calls += 1
+        self.failed += call.outcome != "ok"
+        self.usage += call.usage or Usage()
+
+    def step(self) -> Step:
+        """All of them as one step."""
+        words = f"{count(self.calls, 'sub-call')}, {self.usage.input_tokens:,} tokens in,"
+        words += f" {self.usage.output_tokens:,} out"
+        words += f", {self.failed} failed" if self.failed else ""
+        return Step(
+            self.first.seq, self.first.at, self.first.event.node, self.turn, "sub-calls", words
+        )
+
+
+def _steps(recorded: Iterable[Recorded], detail: Detail) -> list[Step]:
+    steps: list[Step | Sum] = []
+    open_sums: dict[str, Sum] = {}
     turns: dict[str, int] = {}
     for row in recorded:
-        event = row.event
-        if isinstance(event, CallEnded) and event.role == "sub" and detail == "turns":
-            waiting.append(event)
-            continue
-        told = _told(event, PIECE_CHARS[detail])
+        event, node = row.event, row.event.node
         if isinstance(event, TurnStarted):
-            turns[event.node] = event.turn
-        if told is None:
-            continue
-        turn = turns.get(event.node, 0)
-        if waiting:
-            steps.append(Step(row.seq, row.at, event.node, turn, "sub-calls", _summed(waiting)))
-            waiting = []
-        steps.append(Step(row.seq, row.at, event.node, turn, *told))
-    return steps
+            turns[node] = event.turn
+        elif isinstance(event, CallEnded) and event.role == "sub" and detail == "turns":
+            if node not in open_sums:
+                steps.append(open_sums.setdefault(node, Sum(row, turns.get(node, 0))))
+            open_sums[node].add(event)
+        elif (told := _told(event, PIECE_CHARS[detail])) is not None:
+            open_sums.pop(node, None)
+            steps.append(Step(row.seq, row.at, node, turns.get(node, 0), *told))
+    return [step.step() if isinstance(step, Sum) else step for step in steps]
 
 
 def _told(event: object, most: int) -> tuple[str, str] | None:
@@ -131,21 +152,14 @@ def _told(event: object, most: int) -> tuple[str, str] | None:
             return None
 
 
-def _answer_steps(recorded: Sequence[Recorded]) -> list[Step]:
+def _answer_steps(ending: Recorded | None) -> list[Step]:
+    if ending is None or not isinstance(ending.event, RunEnded):
+        return []
+    seq, at, event = ending.seq, ending.at, ending.event
     return [
-        Step(row.seq, row.at, "", row.event.turns, "answer", row.event.answer[at : at + PAGE_CHARS])
-        for row in recorded
-        if isinstance(row.event, RunEnded) and not row.event.node
-        for at in range(0, max(1, len(row.event.answer)), PAGE_CHARS)
+        Step(seq, at, "", event.turns, "answer", event.answer[start : start + PAGE_CHARS])
+        for start in range(0, max(1, len(event.answer)), PAGE_CHARS)
     ]
-
-
-def _summed(calls: Iterable[CallEnded]) -> str:
-    calls = list(calls)
-    usage = sum((call.usage for call in calls if call.usage), Usage())
-    failed = sum(call.outcome != "ok" for call in calls)
-    words = f"{count(len(calls), 'sub-call')}, {usage.input_tokens:,} tokens in,"
-    return f"{words} {usage.output_tokens:,} out" + (f", {failed} failed" if failed else "")
 
 
 def _bill(event: CallEnded) -> str:
@@ -165,11 +179,12 @@ def _titled(step: Step) -> str:
 
 
 def _paged(steps: Sequence[Step]) -> list[list[Step]]:
-    pages: list[list[Step]] = []
-    room = 0
+    """At least one page, each of at most `PAGE_CHARS` characters or of a single step."""
+    pages: list[list[Step]] = [[]]
+    room = PAGE_CHARS
     for step in steps:
         size = len(step.text) + 40
-        if not pages or size > room:
+        if pages[-1] and size > room:
             pages.append([])
             room = PAGE_CHARS
         pages[-1].append(step)

@@ -1,16 +1,20 @@
-"""What all calls of one server share: the service, opened while the client says hello."""
+"""What all calls of one server share: the service, opened by the first call that needs it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import anyio
+from anyio.abc import TaskGroup
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourcesListChanged
 
 from rlm_mcp.errors import RlmError
 from rlm_mcp.server.sessions import Request, Sessions
-from rlm_mcp.service import Service, open_service
 from rlm_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from rlm_mcp.service import Service
 
 CLOSE_S = 5.0
 
@@ -20,21 +24,26 @@ class App:
     """Made by `open_app`. `bus` carries change notices to clients of the current revision."""
 
     settings: Settings
+    tasks: TaskGroup
     sessions: Sessions = field(default_factory=Sessions)
     bus: InMemorySubscriptionBus = field(default_factory=InMemorySubscriptionBus)
     _opened: anyio.Event = field(default_factory=anyio.Event)
     _closing: anyio.Event = field(default_factory=anyio.Event)
     _closed: anyio.Event = field(default_factory=anyio.Event)
-    _service: Service | None = None
+    _wanted: bool = False
+    _service: "Service | None" = None
     _failure: RlmError | None = None
 
-    async def service(self) -> Service:
-        """The service, as soon as it is open.
+    async def service(self) -> "Service":
+        """The service, opened if this is the first call that needs it.
 
         Raises:
             JournalFailed: the data folder cannot be used.
             SettingsInvalid: a setting can never work.
         """
+        if not self._wanted:
+            self._wanted = True
+            self.tasks.start_soon(self._hold)
         await self._opened.wait()
         if self._failure is not None:
             raise self._failure
@@ -48,15 +57,20 @@ class App:
 
     async def end_session(self, key: str) -> None:
         """End the session that a transport key implies, if there is one."""
-        await self.sessions.end(await self.service(), key)
+        if self.sessions.implied(key) is not None:
+            await self.sessions.end(await self.service(), key)
 
     async def close(self) -> None:
         """End all runs and REPLs, within `CLOSE_S` seconds."""
         self._closing.set()
-        await self._closed.wait()
+        if self._wanted:
+            await self._closed.wait()
 
-    async def hold(self) -> None:
+    async def _hold(self) -> None:
         """Open the service and keep it until `close`; a failure to open is every call's answer."""
+        # Half of what our modules cost to import, and a host that lists tools needs none of it.
+        from rlm_mcp.service import open_service  # noqa: PLC0415 - see above
+
         # Shielded: clean-up must not be cut short by what cancels the transport.
         with anyio.CancelScope(shield=True) as scope:
             try:
@@ -75,10 +89,9 @@ class App:
 
 @asynccontextmanager
 async def open_app(settings: Settings) -> AsyncIterator[App]:
-    """An app whose service opens meanwhile; on leaving, nothing of it lives on."""
-    app = App(settings)
+    """An app; on leaving, nothing of its service lives on."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(app.hold)
+        app = App(settings, tasks)
         try:
             yield app
         finally:

@@ -7,8 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from rlm_mcp.errors import ArgumentInvalid
-from rlm_mcp.runs.costs import CostScope
-from rlm_mcp.runs.trace import Detail
+from rlm_mcp.types import CostScope, Detail
 
 A = TypeVar("A", bound="Arguments")
 

@@ -1,14 +1,12 @@
 """Contexts and runs as resources: what they are made of, and their text in ranges."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 from mcp import MCPError, types
 
-from rlm_mcp.contexts.catalogue import Catalogue
 from rlm_mcp.errors import ArgumentInvalid, RlmError, UnknownContext, UnknownRun
-from rlm_mcp.events import RunEnded
 from rlm_mcp.server.addresses import (
     Address,
     answer_uri,
@@ -20,8 +18,12 @@ from rlm_mcp.server.addresses import (
 )
 from rlm_mcp.server.app import App
 from rlm_mcp.server.sessions import LOCAL
-from rlm_mcp.service import Service
 from rlm_mcp.words import count, sendable
+
+if TYPE_CHECKING:
+    from rlm_mcp.contexts.catalogue import Catalogue
+    from rlm_mcp.service import Service
+    from rlm_mcp.types import ContextInfo
 
 MOST_CHARS = 100_000
 MANIFEST_ROWS = 500
@@ -70,14 +72,7 @@ async def list_resources(app: App, cursor: str | None) -> types.ListResourcesRes
     """The contexts of a local client. Over HTTP none: a list would give ids to strangers."""
     if cursor is not None and not cursor.isdecimal():
         raise MCPError(types.INVALID_PARAMS, f"There is no page {cursor!r} of resources.")
-    service, at = await app.service(), int(cursor or 0)
-    handle = app.sessions.implied(LOCAL)
-    contexts = [
-        info
-        for session in service.sessions
-        if session.handle == handle
-        for info in session.contexts
-    ]
+    at, contexts = int(cursor or 0), await _local_contexts(app)
     listed = [
         types.Resource(
             uri=context_uri(info.id),
@@ -90,6 +85,14 @@ async def list_resources(app: App, cursor: str | None) -> types.ListResourcesRes
     ]
     more = str(at + LIST_ROWS) if at + LIST_ROWS < len(contexts) else None
     return types.ListResourcesResult(resources=listed, next_cursor=more)
+
+
+async def _local_contexts(app: App) -> "list[ContextInfo]":
+    handle = app.sessions.implied(LOCAL)
+    if handle is None:
+        return []  # hosts ask at once: nothing was loaded, so nothing needs to be opened
+    sessions = (await app.service()).sessions
+    return [info for each in sessions if each.handle == handle for info in each.contexts]
 
 
 async def read_resource(app: App, uri: str) -> types.ReadResourceResult:
@@ -110,7 +113,7 @@ async def read_resource(app: App, uri: str) -> types.ReadResourceResult:
     return types.ReadResourceResult(contents=[contents])
 
 
-async def _text(service: Service, address: Address) -> str:
+async def _text(service: "Service", address: Address) -> str:
     match address:
         case Address(kind="run", part="", path=""):
             page = await service.trace(address.id, _number(address, "page", 1))
@@ -125,7 +128,7 @@ async def _text(service: Service, address: Address) -> str:
     raise UnknownContext(f"There is no kind {address.kind!r}.", "Take a URI from a result.")
 
 
-def _of_context(service: Service, catalogue: Catalogue, address: Address) -> str:
+def _of_context(service: "Service", catalogue: "Catalogue", address: Address) -> str:
     match address:
         case Address(part="", path=""):
             return json.dumps(_manifest(service, catalogue, address), ensure_ascii=False)
@@ -141,7 +144,7 @@ def _of_context(service: Service, catalogue: Catalogue, address: Address) -> str
     )
 
 
-def _manifest(service: Service, catalogue: Catalogue, address: Address) -> dict[str, Any]:
+def _manifest(service: "Service", catalogue: "Catalogue", address: Address) -> dict[str, Any]:
     """One page of the documents and of the skipped files, as the newest load met them."""
     loaded = [i for s in service.sessions for i in s.contexts if i.id == address.id]
     info, documents = (loaded or [catalogue.info])[-1], catalogue.documents
@@ -171,7 +174,7 @@ def _manifest(service: Service, catalogue: Catalogue, address: Address) -> dict[
     }
 
 
-def _lines(catalogue: Catalogue, path: str, address: Address) -> str:
+def _lines(catalogue: "Catalogue", path: str, address: Address) -> str:
     document = catalogue.find(path)
     total = document.lines if document else 0
     first = max(_number(address, "start", 1), 1)
@@ -208,9 +211,8 @@ def _number(address: Address, name: str, default: int) -> int:
     return int(value)
 
 
-async def _answer(service: Service, run_id: str) -> str:
-    await service.journal.run(run_id)
-    for recorded in reversed(await service.journal.events(run_id)):
-        if isinstance(recorded.event, RunEnded) and not recorded.event.node:
-            return recorded.event.answer
+async def _answer(service: "Service", run_id: str) -> str:
+    answer = (await service.view(run_id)).answer
+    if answer is not None:
+        return answer.text
     raise UnknownRun(f"Run {run_id} has no answer yet.", "Wait for it with get_answer.")

@@ -1,15 +1,17 @@
 """What tools return, as structure. The first-level names are a contract; unknown is null."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rlm_mcp.runs.costs import Costs, Spent
-from rlm_mcp.runs.trace import Trace
 from rlm_mcp.server.addresses import answer_uri, context_uri
-from rlm_mcp.service import RunView
 from rlm_mcp.types import Answer, Citation, ContextInfo
 from rlm_mcp.words import clip
+
+if TYPE_CHECKING:
+    from rlm_mcp.runs.costs import Costs, Spent
+    from rlm_mcp.runs.trace import Trace
+    from rlm_mcp.service import RunView
 
 # Codex cuts the middle out of results above 12,000 characters, structure and all.
 ANSWER_CHARS = 8_500
@@ -137,7 +139,7 @@ class RunResult(Result):
     progress: str | None = None
 
     @classmethod
-    def of(cls, view: RunView) -> "RunResult":
+    def of(cls, view: "RunView") -> "RunResult":
         """Of a run as it stands."""
         if view.error is not None:
             return cls(
@@ -159,7 +161,7 @@ class RunResult(Result):
         return cls._ended(view, view.answer)
 
     @classmethod
-    def _ended(cls, view: RunView, answer: Answer) -> "RunResult":
+    def _ended(cls, view: "RunView", answer: Answer) -> "RunResult":
         usage = answer.usage
         return cls(
             status="done",
@@ -196,7 +198,7 @@ class Bill(Result):
     cancelled: int
 
     @classmethod
-    def of(cls, spent: Spent) -> "Bill":
+    def of(cls, spent: "Spent") -> "Bill":
         """Of a sum over the journal."""
         usage = spent.usage
         return cls(
@@ -222,7 +224,7 @@ class CostsSummed(Result):
     by_model: dict[str, Bill]
 
     @classmethod
-    def of(cls, costs: Costs) -> "CostsSummed":
+    def of(cls, costs: "Costs") -> "CostsSummed":
         """Of the journal's sums."""
         return cls(
             scope=costs.scope,
@@ -255,7 +257,7 @@ class TracePage(Result):
     next: str | None
 
     @classmethod
-    def of(cls, trace: Trace, detail: str) -> "TracePage":
+    def of(cls, trace: "Trace", detail: str) -> "TracePage":
         """Of a page that the journal gave."""
         more = f'get_trace(run_id="{trace.run.id}", page={trace.page + 1}, detail="{detail}")'
         return cls(

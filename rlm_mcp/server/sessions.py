@@ -3,15 +3,17 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp.server import ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from rlm_mcp.engine.session import Session
 from rlm_mcp.errors import NoSession
-from rlm_mcp.service import Service
+
+if TYPE_CHECKING:
+    from rlm_mcp.engine.session import Session
+    from rlm_mcp.service import Service
 
 LOCAL = "local"
 
@@ -45,7 +47,7 @@ class Sessions:
     _handles: dict[str, str] = field(default_factory=dict)
     _starting: anyio.Lock = field(default_factory=anyio.Lock)
 
-    def find(self, service: Service, key: str | None, handle: str | None) -> Session:
+    def find(self, service: "Service", key: str | None, handle: str | None) -> "Session":
         """The session of `handle`, else the one that `key` implies.
 
         Raises:
@@ -66,8 +68,8 @@ class Sessions:
 
     @asynccontextmanager
     async def to_load(
-        self, service: Service, key: str | None, handle: str | None
-    ) -> AsyncIterator[Session]:
+        self, service: "Service", key: str | None, handle: str | None
+    ) -> AsyncIterator["Session"]:
         """The session to load into, started if need be.
 
         A session that was started for this load, and that nothing implies, ends if the load fails:
@@ -91,13 +93,13 @@ class Sessions:
                 await service.end_session(session.handle)
             raise
 
-    async def end(self, service: Service, key: str) -> None:
+    async def end(self, service: "Service", key: str) -> None:
         """End the session that `key` implies, if there is one."""
         handle = self._handles.pop(key, None)
         if handle is not None:
             await service.end_session(handle)
 
-    async def _found_or_started(self, service: Service, key: str) -> Session:
+    async def _found_or_started(self, service: "Service", key: str) -> "Session":
         async with self._starting:
             open_handles = {session.handle for session in service.sessions}
             if self._handles.get(key) not in open_handles:

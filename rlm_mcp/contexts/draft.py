@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rlm_mcp.contexts.blob import BlobWriter, read_blob
-from rlm_mcp.contexts.catalogue import FORMAT, Catalogue, to_manifest
+from rlm_mcp.contexts.catalogue import FORMAT, Catalogue, from_folder, to_manifest
 from rlm_mcp.errors import StoreFailed
 from rlm_mcp.tokens import estimate_sampled
 from rlm_mcp.types import ContextInfo, Document, Skip
@@ -37,6 +37,15 @@ class Draft:
         self._headed = headed
         self._digest = hashlib.sha256(b"rlm-mcp context %d\n" % FORMAT)
         self._line_open = False
+
+    def free_bytes(self) -> int:
+        """What the disk it is written to has left.
+
+        Raises:
+            StoreFailed: the disk does not say.
+        """
+        with failures_of(self._root):
+            return shutil.disk_usage(self._folder).free
 
     def begin(self, path: str) -> None:
         """Start a document."""
@@ -96,9 +105,24 @@ class Draft:
                 blob=folder / "blob",
                 manifest=folder / "manifest.json",
             )
-            if not folder.exists():
+            if not self._stands(folder):
                 self._publish(folder, to_manifest(Catalogue(info, tuple(self.documents))))
         return info
+
+    def _stands(self, folder: Path) -> bool:
+        """Whether the snapshot is there already; a damaged one is moved out of the way."""
+        try:
+            from_folder(folder)
+        except FileNotFoundError:
+            if not folder.exists():
+                return False
+        except StoreFailed:
+            pass
+        else:
+            return True
+        damaged = folder.rename(self._root / f"{self._folder.name}-damaged")
+        shutil.rmtree(damaged, ignore_errors=True)
+        return False
 
     def _publish(self, folder: Path, manifest: bytes) -> None:
         self._blob.sync()

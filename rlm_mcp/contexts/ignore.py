@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,62 +18,88 @@ Rules = Callable[[str], bool]
 
 _LIST = ["ls-files", "--others", "--ignored", "--directory", "-z"]
 _POLL_S = 0.2
+_GIT_S = 20.0
+_RULES_BYTES = 128 << 10
+_RULE_CHARS = 1024
+_RULE_STARS = 3
+# The folder may be hostile: a link is not followed, a pipe not waited for.
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_ENVIRONMENT = {
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    # Git before 2.45 fetches missing objects all the same, by a command the repository names.
+    "GIT_ALLOW_PROTOCOL": "none",
+    # Of one allocation: rules of any size are read at once.
+    "GIT_ALLOC_LIMIT": "512m",
+}
+_COMMAND = ["git", "-c", "core.fsmonitor=false", "-c", "safe.bareRepository=explicit"]
 
 
-def rules_for(folder: str, tick: Tick) -> Rules:
-    """The rules that hold in `folder` and below it, up to the next nested repository.
+class RuleBook:
+    """The rules of one walk. Git has 20 s for it in all: a pipe among its files would stop it."""
 
-    In a work tree they are the repository's, the user's own excludes and files that are tracked in
-    spite of a rule included. A folder outside any, or one that is ignored as a whole and was named
-    all the same, has the rules of the .gitignore files in it.
-    """
-    if shutil.which("git"):
-        ignored = _in_work_tree(folder, tick)
+    def __init__(self, tick: Tick) -> None:
+        self._tick = tick
+        self._git_s = _GIT_S if shutil.which("git") else 0.0
+
+    def rules(self, folder: str) -> Rules:
+        """The rules that hold in `folder` and below it, up to the next nested repository.
+
+        In a work tree they are the repository's, the user's own excludes and files that are tracked
+        in spite of a rule included. A folder outside any, or one that is ignored as a whole and was
+        named all the same, has the rules of the .gitignore files in it.
+        """
+        ignored = self._in_work_tree(folder)
         if ignored is None or "./" in ignored:
-            ignored = _outside_work_tree(folder, tick)
-        if ignored is not None:
-            return ignored.__contains__
-    return _Specs(folder).ignores
+            ignored = self._outside_work_tree(folder)
+        return _Specs(folder).ignores if ignored is None else ignored.__contains__
 
+    def _in_work_tree(self, folder: str) -> set[str] | None:
+        return self._git([*_LIST, "--exclude-standard"], folder)
 
-def _in_work_tree(folder: str, tick: Tick) -> set[str] | None:
-    return _git([*_LIST, "--exclude-standard"], folder, tick)
+    def _outside_work_tree(self, folder: str) -> set[str] | None:
+        """Git wants a repository to apply its rules: the emptiest it accepts, beside the folder."""
+        with tempfile.TemporaryDirectory(prefix="rlm-git-") as empty:
+            Path(empty, "objects").mkdir()
+            Path(empty, "refs").mkdir()
+            Path(empty, "HEAD").write_text("ref: refs/heads/none\n", encoding="utf-8")
+            place = [f"--git-dir={empty}", f"--work-tree={folder}"]
+            return self._git([*place, *_LIST, "--exclude-per-directory=.gitignore"], folder)
 
+    def _git(self, arguments: list[str], folder: str) -> set[str] | None:
+        """The paths git prints, None if it refuses or its time is over.
 
-def _outside_work_tree(folder: str, tick: Tick) -> set[str] | None:
-    """Git wants a repository to apply its rules: the emptiest one it accepts, beside the folder."""
-    with tempfile.TemporaryDirectory(prefix="rlm-git-") as empty:
-        Path(empty, "objects").mkdir()
-        Path(empty, "refs").mkdir()
-        Path(empty, "HEAD").write_text("ref: refs/heads/none\n", encoding="utf-8")
-        place = [f"--git-dir={empty}", f"--work-tree={folder}"]
-        return _git([*place, *_LIST, "--exclude-per-directory=.gitignore"], folder, tick)
+        Nothing a repository configures is executed.
+        """
+        if self._git_s <= 0:
+            return None
+        began_s = time.monotonic()
+        own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        with subprocess.Popen(
+            [*_COMMAND, *arguments],
+            cwd=folder,
+            env=own | _ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as git:
+            try:
+                printed = self._printed(git, began_s + self._git_s)
+            except BaseException:
+                git.kill()
+                raise
+        self._git_s -= time.monotonic() - began_s
+        return set(os.fsdecode(printed).split("\0")) if git.returncode == 0 else None
 
-
-def _git(arguments: list[str], folder: str, tick: Tick) -> set[str] | None:
-    """The paths git prints, None if it refuses. Nothing a repository configures is executed."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    quiet = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
-    command = ["git", "-c", "core.fsmonitor=false", *arguments]
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=own | quiet,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as git:
-        try:
-            while True:
-                try:
-                    printed, _ = git.communicate(timeout=_POLL_S)
-                    break
-                except subprocess.TimeoutExpired:
-                    tick()
-        except BaseException:
-            git.kill()
-            raise
-    return set(os.fsdecode(printed).split("\0")) if git.returncode == 0 else None
+    def _printed(self, git: subprocess.Popen[bytes], until_s: float) -> bytes:
+        while True:
+            try:
+                return git.communicate(timeout=_POLL_S)[0]
+            except subprocess.TimeoutExpired:
+                self._tick()
+                if time.monotonic() > until_s:
+                    git.kill()
 
 
 class _Specs:
@@ -96,9 +124,29 @@ class _Specs:
     def _spec(self, parent: str) -> GitIgnoreSpec:
         spec = self._specs.get(parent)
         if spec is None:
-            try:
-                text = (self._folder / parent / ".gitignore").read_text("utf-8", "surrogateescape")
-            except OSError:
-                text = ""
-            spec = self._specs[parent] = GitIgnoreSpec.from_lines(text.splitlines())
+            lines = _rule_lines(self._folder / parent / ".gitignore")
+            spec = self._specs[parent] = GitIgnoreSpec.from_lines(lines)
         return spec
+
+
+def _rule_lines(file: Path) -> list[str]:
+    """The lines of a rules file; none if it is a link, no file, or larger than any real one."""
+    try:
+        number = os.open(file, _FLAGS)
+        try:
+            status = os.fstat(number)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _RULES_BYTES:
+                return []
+            raw = os.read(number, _RULES_BYTES)
+        finally:
+            os.close(number)
+    except OSError:
+        return []
+    lines = raw.decode("utf-8", "surrogateescape").splitlines()
+    return [line for line in lines if _is_quick(line)]
+
+
+def _is_quick(rule: str) -> bool:
+    """Whether matching takes no time to speak of: it grows by a power for each star of a name."""
+    stars = max(rule.count("**"), *(name.count("*") for name in rule.split("/")), 0)
+    return len(rule) <= _RULE_CHARS and stars <= _RULE_STARS

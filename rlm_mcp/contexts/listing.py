@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 
 from rlm_mcp.types import Skip
 
-# Everything `str.splitlines` would cut at is among these: a path always stays on its line.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Everything `str.splitlines` would cut at is among these, and what turns the writing direction: a
+# path stays on its line and reads as it is. The backslash is, so that no two paths look the same.
+_ESCAPED = re.compile(
+    "[\\\\\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 Piece = tuple[str, int]
 """Text and the number of source bytes it was made from."""
@@ -38,13 +41,14 @@ class Entry:
     `read` gives its text piece by piece. With a reason for `message` its first step raises
     SourceEmpty if there is none, and any step SourceUnreadable. `stamp` is None for what cannot be
     recognised without reading it. `changed_ns` is when it last changed, in nanoseconds of the
-    system clock.
+    system clock. `bytes` is its size if it is a file's.
     """
 
     path: str
     read: Callable[[], Iterator[Piece]]
     stamp: Stamp | None = None
     changed_ns: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,19 @@ def merged(listings: Sequence[Listing]) -> Listing:
 
 
 def shown(path: str) -> str:
-    """`path` as one line of clean text: control characters and stray bytes as escapes."""
-    if path.isascii() and path.isprintable():
-        return path
-    clean = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], clean)
+    """`path` as one line of clean text, another for each path.
+
+    Control characters, stray bytes and backslashes become escapes.
+    """
+    return _ESCAPED.sub(_escape, os.fsencode(path).decode("utf-8", "surrogateescape"))
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x80:
+        return ascii(found[0])[1:-1]
+    stray = 0xDC80 <= code <= 0xDCFF
+    return f"\\x{code - 0xDC00:02x}" if stray else f"\\u{code:04x}"
 
 
 def reason_of(error: OSError) -> str:

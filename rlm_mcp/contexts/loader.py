@@ -15,7 +15,13 @@ from rlm_mcp.contexts import sources as plugins
 from rlm_mcp.contexts.draft import Draft
 from rlm_mcp.contexts.listing import Entry, Listing, Source, Text, Tick, merged
 from rlm_mcp.contexts.store import ContextStore
-from rlm_mcp.errors import ArgumentInvalid, SourceEmpty, SourceUnreadable, UnknownContext
+from rlm_mcp.errors import (
+    ArgumentInvalid,
+    SourceEmpty,
+    SourceUnreadable,
+    StoreFailed,
+    UnknownContext,
+)
 from rlm_mcp.types import ContextInfo, Skip
 
 _PACE_S = 0.25
@@ -52,16 +58,22 @@ async def load(
     Raises:
         ArgumentInvalid: neither sources nor a text, or both.
         SourceMissing: nothing stands at a path, or no file matches a glob.
-        SourceUnreadable: a named file or folder cannot be read.
+        SourceUnreadable: a named file or folder cannot be read, or does not fit into memory.
         SourceEmpty: there is no text in it.
-        StoreFailed: the data folder cannot take the snapshot.
+        StoreFailed: the data folder cannot take the snapshot, or its disk has less room than the
+            sources have bytes.
     """
     texts = {"text": text} if isinstance(text, str) else text or {}
     if bool(sources) == bool(texts) or not all(sources):
         raise ArgumentInvalid("Give sources or a text, one of the two.", "Name what to load.")
     wanted: list[Source] = [*sources, *(Text(content, key) for key, content in texts.items())]
     loading = partial(_load, store, wanted, name, progress)
-    return await to_thread.run_sync(loading)
+    try:
+        return await to_thread.run_sync(loading)
+    except MemoryError as error:
+        raise SourceUnreadable(
+            "The memory does not suffice to load that.", "Load less of it at a time."
+        ) from error
 
 
 def _load(
@@ -75,7 +87,7 @@ def _load(
         known_id, reading.unread = known
         try:
             return replace(store.get(known_id, name=reading.name), skipped=reading.skipped)
-        except UnknownContext:
+        except (UnknownContext, StoreFailed):
             reading.unread = []
     info = reading.run(listing.entries)
     store.recall.remember(listing, began_ns, info.id, reading.unread)
@@ -117,6 +129,7 @@ class _Reading:
         """Stream the entries into a new snapshot."""
         headed = len(entries) > 1
         with self._store.draft(headed=headed) as draft:
+            self._check_room(entries, draft.free_bytes())
             read = [entry for entry in entries if self._read(entry, draft)]
             if not any(document.chars for document in draft.documents):
                 raise self._empty()
@@ -126,6 +139,27 @@ class _Reading:
                 return info
         # Only now is it known to be the one document, which has no header.
         return self.run(read)
+
+    def _check_room(self, entries: Sequence[Entry], free_bytes: int) -> None:
+        if sum(entry.bytes for entry in entries) <= free_bytes:
+            return
+        texts = [entry for entry in entries if self._is_text(entry)]
+        needed = sum(entry.bytes for entry in texts)
+        if needed > free_bytes:
+            largest = max(texts, key=attrgetter("bytes"))
+            raise StoreFailed(
+                f"{self.name} has {needed:,} bytes of text, the data folder's disk {free_bytes:,} "
+                f"free; the largest file is {largest.path} with {largest.bytes:,}.",
+                "Leave that file out, free some space, or set RLM_HOME to a larger disk.",
+            )
+
+    def _is_text(self, entry: Entry) -> bool:
+        self._step()
+        try:
+            next(entry.read(), None)
+        except (SourceEmpty, SourceUnreadable):
+            return False
+        return True
 
     def _read(self, entry: Entry, draft: Draft) -> bool:
         """Whether `entry` became a document."""

@@ -5,11 +5,12 @@
     <home>/contexts/seen/<stamp>.json    an unchanged source's id, so that it need not be read again
 
 A folder appears under its id by one rename, after its files are on the disk, and is never changed.
+One that was damaged is replaced when its content is loaded again.
 """
 
 import difflib
 import re
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 from rlm_mcp.contexts.catalogue import Catalogue, from_folder
 from rlm_mcp.contexts.draft import Draft, new_draft
 from rlm_mcp.contexts.recall import Recall
-from rlm_mcp.errors import UnknownContext
+from rlm_mcp.errors import StoreFailed, UnknownContext
 from rlm_mcp.types import ContextInfo
 
 _ID = re.compile(r"ctx_[0-9a-f]{20}")
@@ -33,7 +34,8 @@ class ContextStore:
     def __init__(self, home: Path) -> None:
         self._root = home / "contexts"
         self.recall = Recall(self._root / "seen")
-        self._open = lru_cache(_CACHED)(from_folder)
+        # The size is part of the key: what was damaged since is opened anew, and found out.
+        self._open = lru_cache(_CACHED)(lambda folder, _blob_bytes: from_folder(folder))
 
     def get(self, id: str, *, name: str | None = None) -> ContextInfo:
         """What is known of a context; its name is its id unless given.
@@ -45,8 +47,12 @@ class ContextStore:
         return replace(info, name=name) if name else info
 
     def list(self) -> tuple[ContextInfo, ...]:
-        """All contexts, ordered by id."""
-        return tuple(self.get(known) for known in self._ids())
+        """All contexts, ordered by id; damaged ones are left out."""
+        found: list[ContextInfo] = []
+        for known in self._ids():
+            with suppress(StoreFailed, UnknownContext):
+                found.append(self.get(known))
+        return tuple(found)
 
     def catalogue(self, id: str) -> Catalogue:
         """A context's documents, and its text by offset, path and line.
@@ -57,7 +63,9 @@ class ContextStore:
         if not _ID.fullmatch(id):
             raise self._unknown(id)
         try:
-            return self._open(self._root / id)
+            folder = self._root / id
+            blob = folder / "blob"
+            return self._open(folder, blob.stat().st_size if folder.is_dir() else None)
         except FileNotFoundError as error:
             raise self._unknown(id) from error
 

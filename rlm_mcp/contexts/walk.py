@@ -4,7 +4,7 @@ import os
 import stat
 from dataclasses import dataclass
 
-from rlm_mcp.contexts.ignore import Rules, rules_for
+from rlm_mcp.contexts.ignore import RuleBook, Rules
 from rlm_mcp.contexts.listing import Tick, reason_of, shown
 from rlm_mcp.types import Skip
 
@@ -47,7 +47,7 @@ def walk(folder: str, tick: Tick) -> tuple[list[WalkedFile], list[Skip]]:
         OSError: `folder` itself cannot be listed.
     """
     walker = _Walker(folder, tick)
-    pending = walker.enter(_Folder("", rules_for(folder, tick), 0))
+    pending = walker.enter(_Folder("", walker.book.rules(folder), 0))
     while pending:
         tick()
         inner = pending.pop()
@@ -63,7 +63,7 @@ class _Walker:
 
     def __init__(self, top: str, tick: Tick) -> None:
         self._top = top
-        self._tick = tick
+        self.book = RuleBook(tick)
         self.files: list[WalkedFile] = []
         self.skipped: list[Skip] = []
 
@@ -76,7 +76,7 @@ class _Walker:
         with os.scandir(place) as listing:
             found = {entry.name: entry for entry in listing}
         if found.pop(".git", None) and folder.path:
-            folder = _Folder(folder.path, rules_for(place, self._tick), len(folder.path))
+            folder = _Folder(folder.path, self.book.rules(place), len(folder.path))
         inner: list[_Folder] = []
         ignored = 0
         for entry in found.values():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import anyio
 import pytest
@@ -15,6 +16,7 @@ from rlm_mcp.errors import (
     SourceEmpty,
     SourceMissing,
     SourceUnreadable,
+    StoreFailed,
 )
 from rlm_mcp.types import Skip, TextKind
 
@@ -227,6 +229,49 @@ async def test_a_file_that_vanishes_while_the_load_runs_is_a_skip(store, tree):
     )
     assert contents(store, info) == {"a": "1", "c": "3"}
     assert info.skipped == (Skip("b", "no such file or directory"),)
+
+
+async def test_a_folder_swapped_for_a_link_while_the_load_runs_leads_nowhere(store, tree):
+    outside = tree({"key": "secret"}, "outside")
+    folder = tree({"a": "1", "in/key": "mine", "z": "3"})
+
+    def swap(_):
+        if not (folder / "in").is_symlink():
+            (folder / "in").rename(folder / "old")
+            (folder / "in").symlink_to(outside)
+
+    info = await load(store, [str(folder)], progress=swap)
+    assert contents(store, info) == {"a": "1", "z": "3"}
+    assert info.skipped == (Skip("in/key", "changed while it was read"),)
+
+
+async def test_a_glob_follows_no_link_between_its_fixed_part_and_a_file(store, tree):
+    outside = tree({"key": "secret", "deep/key": "secret"}, "outside")
+    folder = tree({"src/key": "a"})
+    (folder / "evil").symlink_to(outside)
+    (folder / "src/link").symlink_to(outside / "key")
+    info = await load(store, [f"{folder}/*/*", f"{folder}/*/deep/*"])
+    assert contents(store, info) == {"src/key": "a"}
+    assert info.skipped == (Skip("evil", "symbolic link"), Skip("src/link", "symbolic link"))
+
+
+async def test_a_text_ends_where_a_hole_begins(store, tree):
+    folder = tree({"a.txt": "text\n" * 60_000, "wide.txt": "wide".encode("utf-16")})
+    os.truncate(folder / "a.txt", 8 << 20)
+    os.truncate(folder / "wide.txt", 1 << 20)
+    info = await load(store, [str(folder)])
+    assert len(contents(store, info)["a.txt"]) < 1 << 20
+    assert info.skipped == (Skip("a.txt", "cut where it broke off: binary from byte 524288 on"),)
+
+
+async def test_more_text_than_the_disk_has_room_for_is_refused_unread(store, tree):
+    folder = tree({"a.txt": "small", "b.txt": "large\n" * 2000, "c.bin": b"\0"})
+    beyond = 2 * shutil.disk_usage(folder).free
+    os.truncate(folder / "c.bin", beyond)
+    assert (await load(store, [str(folder)])).documents == 2
+    os.truncate(folder / "b.txt", beyond)
+    with pytest.raises(StoreFailed, match=rf"largest file is b\.txt with {beyond:,}\."):
+        await load(store, [str(folder)])
 
 
 @pytest.mark.parametrize(

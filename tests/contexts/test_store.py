@@ -1,5 +1,6 @@
 """The store on disk: what other processes, full disks and kills may see of it; reading from it."""
 
+import inspect
 import json
 import os
 import signal
@@ -115,11 +116,55 @@ async def test_an_unknown_context_names_the_nearest(store):
 
 
 @pytest.mark.parametrize("broken", ["blob", "manifest.json"])
-async def test_a_damaged_context_says_what_to_delete(store, own_environment, broken):
+async def test_a_damaged_context_is_named(store, own_environment, broken):
     info = await load(store, [], text="some text")
     (info.blob.parent / broken).write_bytes(b"{")
     with pytest.raises(StoreFailed, match=info.id):
         ContextStore(own_environment).get(info.id)
+
+
+@pytest.mark.parametrize("broken", ["blob", "manifest.json"])
+@pytest.mark.parametrize("as_file", [True, False])
+async def test_loading_again_mends_a_damaged_context(store, own_environment, broken, as_file):
+    # A file old enough to be recognised.
+    file = Path(json.__file__)
+    text = inspect.getsource(json)
+    info = await load(store, [str(file)])
+    other = await load(store, [], text="another")
+    (info.blob.parent / broken).write_bytes(b"{")
+    later = ContextStore(own_environment)
+    assert later.list() == (later.get(other.id),)
+    source = {"sources": [str(file)]} if as_file else {"sources": [], "text": {file.name: text}}
+    again = await load(later, **source)
+    assert again.id == info.id
+    assert {each.id for each in later.list()} == {info.id, other.id}
+    assert later.read(again, 0, again.chars) == text
+    assert not [name for name in names(own_environment) if name.startswith(".")]
+
+
+async def test_a_context_damaged_under_an_open_store_is_found_out(store):
+    info = await load(store, [], text="some text")
+    assert store.read(info, 0, 4) == "some"
+    info.blob.write_bytes(b"")
+    assert store.list() == ()
+
+
+def test_a_load_beyond_the_memory_is_refused(own_environment):
+    printed = output_of(
+        """
+import resource
+from rlm_mcp.errors import SourceUnreadable
+text = "a" * (200 << 20)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20),) * 2)
+try:
+    anyio.run(lambda: load(store, [], text=text))
+except SourceUnreadable as error:
+    print(error.message)
+""",
+        own_environment,
+    )
+    assert "memory" in printed
 
 
 async def test_an_edited_file_gives_a_new_id(store, tree):

@@ -128,6 +128,60 @@ def test_a_repository_cannot_have_commands_executed(repository, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_repository_cannot_have_missing_objects_fetched(repository, tmp_path, bare):
+    script, ran = tmp_path / "fetch", tmp_path / "ran"
+    script.write_text(f"#!/bin/sh\ntouch {ran}\n", encoding="utf-8")
+    script.chmod(0o755)
+    files = {"sub/.gitignore": "x\n", "sub/a.txt": "", "sub/new.txt": ""}
+    folder = repository(files, tracked=["sub/.gitignore", "sub/a.txt"])
+    settings = {
+        "core.repositoryformatversion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.url": ".",
+        "remote.origin.promisor": "true",
+        "remote.origin.uploadpack": str(script),
+    }
+    commands = [["config", *setting] for setting in settings.items()]
+    commands.append(["update-index", "--skip-worktree", "sub/.gitignore"])
+    for command in commands:
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    rules = subprocess.check_output(
+        ["git", "rev-parse", ":sub/.gitignore"], cwd=folder, text=True, encoding="utf-8"
+    ).strip()
+    (folder / ".git/objects" / rules[:2] / rules[2:]).unlink()
+    (folder / "sub/.gitignore").unlink()
+    if bare:
+        subprocess.run(["git", "config", "core.worktree", "."], cwd=folder, check=True)
+        folder = (folder / ".git").rename(tmp_path / "bare")
+        (folder / "sub").mkdir()
+        (folder / "sub/new.txt").touch()
+    assert "sub/new.txt" in walked(folder)[0]
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("place", [".gitignore", ".git/config", "sub/.gitignore"])
+def test_a_pipe_among_the_rules_holds_nothing_up(repository, monkeypatch, place):
+    monkeypatch.setattr("rlm_mcp.contexts.ignore._GIT_S", 0.5)
+    folder = repository({"a.log": "", "b.txt": "", "sub/c.txt": "", "sub/.gitignore": "c.txt"})
+    (folder / place).unlink(missing_ok=True)
+    os.mkfifo(folder / place)
+    files, _ = walked(folder)
+    assert {"a.log", "b.txt"} < {*files}
+
+
+@pytest.mark.parametrize("with_git", [True, False])
+def test_rules_of_any_size_and_kind_do_no_harm(tree, tmp_path, monkeypatch, with_git):
+    if not with_git:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    stars = "*a" * 30 + "b\n"
+    folder = tree({"a.txt": "", "huge/.gitignore": "x", "slow/.gitignore": stars})
+    os.truncate(folder / "huge/.gitignore", 1 << 40)
+    (folder / ".gitignore").symlink_to("/dev/zero")
+    (folder / "slow" / ("a" * 200)).touch()
+    assert "a.txt" in walked(folder)[0]
+
+
 def test_many_ignored_files_of_one_folder_become_one_skip(tree):
     files = {f"out/{number:03}.log": "" for number in range(100)}
     _, skipped = walked(tree({**files, "out/kept.txt": "", ".gitignore": "*.log\n"}))
@@ -152,6 +206,25 @@ def test_what_is_no_plain_file_is_skipped_with_its_reason(tree, tmp_path):
         "sock": "socket",
         **dict.fromkeys(["in", "out", "out-folder", "up"], "symbolic link"),
     }
+
+
+def test_every_name_is_shown_clean_and_in_its_own_way(tree):
+    folder = os.fsencode(tree({"sub/x": ""}) / "sub")
+    names = [
+        b"a\x01",
+        rb"a\x01",
+        b"\x85",
+        "\x85".encode(),
+        rb"\x85",
+        rb"\u0085",
+        "x\u202etxt".encode(),
+    ]
+    for name in names:
+        os.mkfifo(folder + b"/" + name)
+    _, skipped = walk(os.fsdecode(folder), lambda: None)
+    assert sorted(skip.path for skip in skipped) == sorted(
+        [r"a\x01", r"a\\x01", r"\x85", r"\u0085", r"\\x85", r"\\u0085", r"x\u202etxt"]
+    )
 
 
 def test_cancelling_ends_a_walk(tree):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from rlm_mcp.contexts.decode import decoder_for, is_binary
+from rlm_mcp.contexts.decode import decoder_for, is_binary, is_hole
 from rlm_mcp.contexts.listing import Entry, Listing, Piece, Source, Tick, reason_of, shown
 from rlm_mcp.contexts.walk import WalkedFile, kind_of, walk
 from rlm_mcp.errors import SourceEmpty, SourceMissing, SourceUnreadable
@@ -19,7 +19,7 @@ from rlm_mcp.types import Skip
 
 _CHUNK_BYTES = 256 << 10
 # A listed file may be a link or a pipe by now: the one is not followed, the other not waited for.
-_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def offer(source: Source, tick: Tick) -> Listing | None:
@@ -85,18 +85,26 @@ def _walked(root: Path, inner: str, tick: Tick) -> tuple[list[WalkedFile], list[
 
 def _named(root: Path, inner: str, tick: Tick) -> tuple[list[WalkedFile], list[Skip]]:
     files: list[WalkedFile] = []
-    skipped: list[Skip] = []
+    skipped: set[Skip] = set()
     for place in root.glob(inner):
         tick()
         path = str(place.relative_to(root))
         status = place.lstat()
-        if stat.S_ISREG(status.st_mode):
+        if link := _link_above(place, root):
+            skipped.add(Skip(shown(str(link.relative_to(root))), kind_of(stat.S_IFLNK)))
+        elif stat.S_ISREG(status.st_mode):
             files.append(WalkedFile(path, status))
         elif stat.S_ISDIR(status.st_mode):
-            skipped.append(Skip(f"{shown(path)}/", "a folder: only ** looks into folders"))
+            skipped.add(Skip(f"{shown(path)}/", "a folder: only ** looks into folders"))
         else:
-            skipped.append(Skip(shown(path), kind_of(status.st_mode)))
-    return files, skipped
+            skipped.add(Skip(shown(path), kind_of(status.st_mode)))
+    return files, list(skipped)
+
+
+def _link_above(place: Path, root: Path) -> Path | None:
+    """The first link on the way from `root` to `place`, None if only folders do."""
+    between = [folder for folder in place.parents if folder.is_relative_to(root)]
+    return next((folder for folder in between[-2::-1] if folder.is_symlink()), None)
 
 
 def _listing(
@@ -115,7 +123,7 @@ def _listing(
 def _entry(path: str, file: str, status: os.stat_result) -> Entry:
     return Entry(
         path=path,
-        read=partial(_read, file),
+        read=partial(_read, file, status),
         stamp=(
             status.st_dev,
             status.st_ino,
@@ -124,20 +132,30 @@ def _entry(path: str, file: str, status: os.stat_result) -> Entry:
             status.st_ctime_ns,
         ),
         changed_ns=max(status.st_mtime_ns, status.st_ctime_ns),
+        bytes=status.st_size,
     )
 
 
-def _read(file: str) -> Iterator[Piece]:
+def _read(file: str, listed: os.stat_result) -> Iterator[Piece]:
     try:
         number = os.open(file, _FLAGS)
         try:
+            # A folder above it may be a link by now.
+            now = os.fstat(number)
+            if not stat.S_ISREG(now.st_mode) or not os.path.samestat(now, listed):
+                raise SourceUnreadable("changed while it was read", "Load it again.")
+            done = 0
             chunk = os.read(number, _CHUNK_BYTES)
             if is_binary(chunk):
                 raise SourceEmpty("binary", "Name a file that holds text.")
             decoder = decoder_for(chunk)
             while chunk:
                 yield decoder.decode(chunk), len(chunk)
+                done += len(chunk)
                 chunk = os.read(number, _CHUNK_BYTES)
+                if is_hole(chunk, decoder):
+                    reason = f"binary from byte {done} on"
+                    raise SourceUnreadable(reason, "Name a file that holds text.")
         finally:
             os.close(number)
     except OSError as error:

@@ -54,7 +54,7 @@ class ReplBackend(Protocol):
     """Where REPLs live. The engine reaches one only through these five verbs.
 
     Every verb may be repeated: `open` by handle, `submit` by cell id, a reply by call id. An epoch
-    older than the newest `open` of that handle is refused with StaleEpoch.
+    older than the newest `open` of that handle is refused with StaleEpoch, but for `close`.
     """
 
     async def open(self, spec: ReplSpec) -> ReplState:
@@ -66,7 +66,7 @@ class ReplBackend(Protocol):
         """
         ...
 
-    async def submit(self, handle: str, cell: Cell) -> Cursor:
+    async def submit(self, handle: str, epoch: int, cell: Cell) -> Cursor:
         """Start a cell; a cell id that was submitted before is not run again."""
         ...
 
@@ -81,12 +81,12 @@ class ReplBackend(Protocol):
         """Deliver replies, then give the events behind `cursor`, waiting for one up to `wait_s`."""
         ...
 
-    async def interrupt(self, handle: str, cell_id: str) -> None:
+    async def interrupt(self, handle: str, epoch: int, cell_id: str) -> None:
         """Stop the cell; its `CellDone` follows. Nothing happens if it has ended."""
         ...
 
     async def close(self, handle: str) -> None:
-        """End the REPL and its process. Nothing happens if it is gone."""
+        """End the REPL and its process, whichever epoch owns it. Nothing happens if it is gone."""
         ...
 
 

@@ -306,7 +306,7 @@ async def test_a_run_that_has_just_begun_leaves_no_repl_behind(service):
 
 async def is_closed(service, session):
     try:
-        await service.backend.submit(session.handle, Cell("late", "1"))
+        await service.backend.submit(session.handle, session.epoch, Cell("late", "1"))
     except ReplUnavailable:
         return True
     return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import TaskGroup
 
-from rlm_mcp.errors import ReplError
+from rlm_mcp.errors import ReplError, StaleEpoch
 from rlm_mcp.protocols import ReplBackend
 from rlm_mcp.types import CallAsked, Cell, CellDone, CellResult, Cursor, Reply
 
@@ -21,6 +21,7 @@ class Repl:
 
     backend: ReplBackend
     handle: str
+    epoch: int
     answer: Callable[[CallAsked], Awaitable[Reply]]
     last: CellResult | None = None
 
@@ -30,7 +31,7 @@ class Repl:
         Raises:
             ReplError: the back end could not run it.
         """
-        cursor = await self.backend.submit(self.handle, cell)
+        cursor = await self.backend.submit(self.handle, self.epoch, cell)
         result = None
         try:
             async with anyio.create_task_group() as answers:
@@ -43,13 +44,13 @@ class Repl:
         return result
 
     async def _interrupt(self, cell_id: str, cursor: Cursor) -> None:
-        """Stop a cell that nobody waits for any more; a back end that is gone has stopped it."""
+        """Stop a cell that nobody waits for any more; who ended or took over has stopped it."""
         with (
             anyio.CancelScope(shield=True),
             anyio.move_on_after(INTERRUPT_S),
-            contextlib.suppress(ReplError),
+            contextlib.suppress(ReplError, StaleEpoch),
         ):
-            await self.backend.interrupt(self.handle, cell_id)
+            await self.backend.interrupt(self.handle, self.epoch, cell_id)
             self.last = await self._follow(cell_id, cursor, None)
 
     async def _follow(self, cell_id: str, cursor: Cursor, answers: TaskGroup | None) -> CellResult:

@@ -183,7 +183,7 @@ class Node:
             nested=self._nested if recursion else None,
             reply_tokens=ports.reply_tokens,
         )
-        self._repl = Repl(ports.backend, question.handle, self._subcalls.answer)
+        self._repl = Repl(ports.backend, question.handle, question.epoch, self._subcalls.answer)
         system = prompts.system(window_tokens=ports.sub.window_tokens, recursion=recursion)
         task = prompts.task(question.query, await self._loaded(), self.variables)
         self._dialogue = Dialogue(

@@ -73,8 +73,8 @@ class SubCalls:
         if model is None:
             return SubReply(
                 None,
-                f"there is no model {(request.model or '')[:80]!r} in this run; leave `model` out, or use"
-                f" {self.sub.name!r} or {self.root.name!r}",
+                f"there is no model {(request.model or '')[:80]!r} in this run; leave `model` out,"
+                f" or use {self.sub.name!r} or {self.root.name!r}",
             )
         prompt = request.prompt if not request.context else f"{request.prompt}\n\n{request.context}"
         if (misfit := self._misfit(prompt, model)) is not None:

@@ -39,6 +39,7 @@ class RunningCell:
         self._seq = 0
         self._open: dict[str, OpenCall] = {}
         self._numbers: set[int] = set()
+        self._late = 0
         self._changed = anyio.Event()
         self._computed_s = 0.0
         self._since: float | None = time.monotonic()
@@ -55,11 +56,17 @@ class RunningCell:
         return events, max(seq, self._seq)
 
     def asked(self, call: Call) -> None:
-        """The guest asks.
+        """The guest asks; what it asks after the cell has ended is dropped.
 
         Raises:
             BadFrame: a number comes twice, or more is asked at a time than an honest guest would.
         """
+        if self.ended.is_set():
+            # A thread may have asked just when its cell ended.
+            self._late += 1
+            if self._late > CALLS_AT_A_TIME:
+                raise BadFrame("too many calls without a cell")
+            return
         chars = call.chars + sum(held.chars for held in self._open.values())
         if call.number in self._numbers:
             raise BadFrame("a call's number comes twice")

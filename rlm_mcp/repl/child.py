@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 from typing import Self
 
 import anyio
@@ -23,6 +24,7 @@ if sys.platform == "linux":
 
 CHUNK_BYTES = 1 << 18
 END_S = 5.0
+THREADS_AT = 17
 ENVIRONMENT = {
     "TZ": "UTC",
     "LC_ALL": "C.UTF-8",
@@ -40,6 +42,8 @@ class Child:
         self._splitter = Splitter(frame_bytes)
         self._outbox: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._written = anyio.Event()
+        self._ended = False
+        self.unread_bytes = 0
 
     @classmethod
     async def start(cls, program: Program, frame_bytes: int) -> Self:
@@ -78,16 +82,28 @@ class Child:
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Put a frame behind those to be written; the descriptors are closed once they are over."""
-        self._outbox.append((memoryview(pack(message)), tuple(descriptors)))
+        if self._ended:
+            self._close(descriptors)
+            return
+        frame = memoryview(pack(message))
+        self._outbox.append((frame, tuple(descriptors)))
+        self.unread_bytes += len(frame)
         self._written.set()
 
     async def write(self) -> None:
-        """Write what is sent, until cancelled or the guest is gone."""
+        """Write what is sent, until cancelled or the guest is gone.
+
+        Raises:
+            OSError: the system does not let it.
+        """
         with contextlib.suppress(ConnectionError, BrokenPipeError):
             while True:
                 while self._outbox:
-                    await self._write_frame(*self._outbox[0])
-                    self._close(self._outbox.popleft()[1])
+                    frame, descriptors = self._outbox[0]
+                    await self._write_frame(frame, descriptors)
+                    self._outbox.popleft()
+                    self.unread_bytes -= len(frame)
+                    self._close(descriptors)
                 self._written = anyio.Event()
                 await self._written.wait()
 
@@ -106,6 +122,7 @@ class Child:
 
         Raises:
             BadFrame: it sent something that is no frame.
+            OSError: the system does not let it.
         """
         while True:
             await anyio.wait_readable(self._wire)
@@ -126,6 +143,14 @@ class Child:
             hard = resource.prlimit(self._running.pid, resource.RLIMIT_AS)[1]
             resource.prlimit(self._running.pid, resource.RLIMIT_AS, (space_bytes, hard))
 
+    def threads(self) -> int | None:
+        """How many it has; None where the system does not tell. See proc_pid_stat(5)."""
+        try:
+            stat = Path(f"/proc/{self._running.pid}/stat").read_text(encoding="utf-8")
+        except OSError:
+            return None
+        return int(stat.rpartition(")")[2].split()[THREADS_AT])
+
     def interrupt(self) -> None:
         """SIGINT: user code sees a KeyboardInterrupt."""
         with contextlib.suppress(ProcessLookupError):
@@ -142,12 +167,13 @@ class Child:
         self.kill()
         with anyio.move_on_after(END_S, shield=True):
             await self._running.wait()
+        self._ended = True
         self._wire.close()
         while self._outbox:
             self._close(self._outbox.popleft()[1])
         return self._running.returncode
 
     @staticmethod
-    def _close(descriptors: tuple[int, ...]) -> None:
+    def _close(descriptors: Sequence[int]) -> None:
         for descriptor in descriptors:
             os.close(descriptor)

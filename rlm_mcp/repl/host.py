@@ -1,5 +1,6 @@
 """Hosting one guest: start it, have its box proved, map contexts, pass on what it says."""
 
+import logging
 import os
 import signal
 from collections.abc import Sequence
@@ -19,6 +20,12 @@ from rlm_mcp.types import ContextInfo, ReplLimits
 
 START_S = 30.0
 PAGES_BYTES = 1 << 20
+UNREAD_MESSAGES = 4
+THREADS = 512
+COUNT_EVERY_S = 1.0
+REASON_CHARS = 500
+
+logger = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
@@ -97,7 +104,10 @@ class HostedGuest:
 
     def send(self, message: Message) -> None:
         """Put a frame behind those to be written."""
-        self._child.send(message)
+        if self._child.unread_bytes > UNREAD_MESSAGES * self.limits.message_bytes:
+            self.kill("was killed: it does not read its answers")
+        else:
+            self._child.send(message)
 
     def interrupt(self) -> None:
         """Have user code see a KeyboardInterrupt."""
@@ -105,15 +115,22 @@ class HostedGuest:
 
     def kill(self, reason: str) -> None:
         """End it; the listener then hears this reason."""
-        self._end_reason = self._end_reason or reason
+        self._blame(reason)
         self._child.kill()
+
+    def _blame(self, reason: str) -> None:
+        self._end_reason = self._end_reason or reason[:REASON_CHARS]
 
     async def _serve(self) -> None:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._child.write)
+                group.start_soon(self._count_threads)
                 await self._listen()
                 group.cancel_scope.cancel()
+        except Exception:  # whatever one guest provokes must not end the others
+            logger.exception("a REPL's process is ended: serving it failed")
+            self._blame("was ended: serving it failed; the server's log says why")
         finally:
             with anyio.CancelScope(shield=True):
                 status = await self._child.end()
@@ -127,7 +144,14 @@ class HostedGuest:
                 async for message in messages:
                     self._hear(parse(message, self.limits))
         except BadFrame as error:
-            self._end_reason = self._end_reason or f"broke the protocol and was ended: {error}"
+            self._blame(f"broke the protocol and was ended: {error}")
+
+    async def _count_threads(self) -> None:
+        """No limit of the kernel holds for root's threads."""
+        while (count := self._child.threads()) is not None:
+            if count > THREADS:
+                self.kill(f"was killed: it had {count:,} threads, and {THREADS} are allowed")
+            await anyio.sleep(COUNT_EVERY_S)
 
     def _hear(self, said: Hello | Refused | Call | Done) -> None:
         if isinstance(said, Call | Done):

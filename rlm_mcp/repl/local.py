@@ -48,9 +48,9 @@ class LocalBackend:
         repl = self._repls.setdefault(spec.handle, Repl(spec, self._start, self._tasks))
         return await repl.open(spec)
 
-    async def submit(self, handle: str, cell: Cell) -> Cursor:
+    async def submit(self, handle: str, epoch: int, cell: Cell) -> Cursor:
         """See `ReplBackend.submit`."""
-        return await self._find(handle).submit(cell)
+        return await self._find(handle).submit(epoch, cell)
 
     async def pump(
         self,
@@ -63,9 +63,9 @@ class LocalBackend:
         """See `ReplBackend.pump`."""
         return await self._find(handle).pump(cell_id, cursor, replies, wait_s)
 
-    async def interrupt(self, handle: str, cell_id: str) -> None:
+    async def interrupt(self, handle: str, epoch: int, cell_id: str) -> None:
         """See `ReplBackend.interrupt`."""
-        await self._find(handle).stop("the cell was interrupted", cell_id)
+        await self._find(handle).interrupt(epoch, cell_id)
 
     async def close(self, handle: str) -> None:
         """See `ReplBackend.close`."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rlm_mcp.repl.guest.wire import BadFrame, Message
+from rlm_mcp.repl.guest.wire import MODEL_CHARS, REQUEST_CHARS, REQUESTS, BadFrame, Message
 from rlm_mcp.types import CallKind, CellStatus, Final, ReplLimits, SubRequest, Variable
 
 LARGEST = 1 << 63
@@ -38,7 +38,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Code in the guest waits for models."""
+    """Code in the guest waits for models. `chars` is what the requests count as."""
 
     number: int
     kind: CallKind
@@ -69,15 +69,19 @@ def frame_limit(limits: ReplLimits) -> int:
 
 
 def parse(message: Message, limits: ReplLimits) -> Hello | Refused | Call | Done:
-    """The typed message.
+    """The typed message; takes `message` apart.
 
     Raises:
         BadFrame: an honest guest does not say that.
     """
+    kind = message.pop("t")[:NAME_CHARS]
     try:
-        return KINDS[message["t"]](message, limits)
+        said = KINDS[kind](message, limits)
     except (KeyError, TypeError, ValueError) as error:
-        raise BadFrame(f"a broken {message['t']!r}: {error}") from None
+        raise BadFrame(f"a broken {kind!r}: {str(error)[:NAME_CHARS]}") from None
+    if message:
+        raise BadFrame(f"a {kind!r} with more than belongs to it")
+    return said
 
 
 def _text(value: Any, limit: int) -> str:
@@ -110,56 +114,61 @@ def _list(value: Any, limit: int) -> list[Any]:
 
 def _hello(message: Message, _: ReplLimits) -> Hello:
     return Hello(
-        python=_text(message["python"], NAME_CHARS),
-        layers=tuple(_text(layer, NAME_CHARS) for layer in _list(message["layers"], LISTED)),
+        python=_text(message.pop("python"), NAME_CHARS),
+        layers=tuple(_text(layer, NAME_CHARS) for layer in _list(message.pop("layers"), LISTED)),
         probes={
             _text(name, NAME_CHARS): _flag(refused)
-            for name, refused in _list(message["probes"], LISTED)
+            for name, refused in _list(message.pop("probes"), LISTED)
         },
-        space_bytes=_count(message["space_bytes"]),
+        space_bytes=_count(message.pop("space_bytes")),
     )
 
 
 def _refused(message: Message, _: ReplLimits) -> Refused:
-    return Refused(_text(message["error"], ERROR_CHARS))
+    return Refused(_text(message.pop("error"), ERROR_CHARS))
 
 
 def _call(message: Message, limits: ReplLimits) -> Call:
-    kind, most = message["kind"], limits.message_bytes
+    kind, most = message.pop("kind"), limits.message_bytes
     if kind not in {"llm", "rlm"}:
         raise ValueError("kind of call")
     requests = tuple(
-        SubRequest(_text(prompt, most), _text_or_none(context, most), _text_or_none(model, most))
-        for prompt, context, model in _list(message["requests"], most)
+        SubRequest(
+            _text(prompt, most), _text_or_none(context, most), _text_or_none(model, MODEL_CHARS)
+        )
+        for prompt, context, model in _list(message.pop("requests"), REQUESTS)
     )
-    batched = _flag(message["batched"])
+    batched = _flag(message.pop("batched"))
     if not requests or (len(requests) > 1 and not batched):
         raise ValueError("number of requests")
     return Call(
-        number=_count(message["id"]),
+        number=_count(message.pop("id")),
         kind=kind,
         batched=batched,
         requests=requests,
-        chars=sum(len(asked.prompt) + len(asked.context or "") for asked in requests),
+        chars=sum(
+            REQUEST_CHARS + len(asked.prompt) + len(asked.context or "") for asked in requests
+        ),
     )
 
 
 def _done(message: Message, limits: ReplLimits) -> Done:
-    status = message["status"]
+    status = message.pop("status")
     if status not in {"ok", "error", "interrupted", "memory"}:
         raise ValueError("status")
     final = None
-    if message["final"] is not None:
-        text, via, cut = message["final"]
+    given = message.pop("final")
+    if given is not None:
+        text, via, cut = given
         if via not in VIAS:
             raise ValueError("via")
         final = Final(_text(text, limits.answer_chars), via, _flag(cut))
     return Done(
-        number=_count(message["number"]),
+        number=_count(message.pop("number")),
         status=status,
-        output=_text(message["output"], limits.output_chars + OUTPUT_SLACK_CHARS),
-        output_chars=_count(message["output_chars"]),
-        error=_text_or_none(message["error"], ERROR_CHARS),
+        output=_text(message.pop("output"), limits.output_chars + OUTPUT_SLACK_CHARS),
+        output_chars=_count(message.pop("output_chars")),
+        error=_text_or_none(message.pop("error"), ERROR_CHARS),
         variables=tuple(
             Variable(
                 _text(name, NAME_CHARS),
@@ -167,11 +176,11 @@ def _done(message: Message, limits: ReplLimits) -> Done:
                 None if size is None else _count(size),
                 _text(preview, NAME_CHARS),
             )
-            for name, kind, size, preview in _list(message["variables"], LISTED)
+            for name, kind, size, preview in _list(message.pop("variables"), LISTED)
         ),
         final=final,
-        draft=_text_or_none(message["draft"], limits.answer_chars),
-        restored=tuple(_text(name, NAME_CHARS) for name in _list(message["restored"], LISTED)),
+        draft=_text_or_none(message.pop("draft"), limits.answer_chars),
+        restored=tuple(_text(name, NAME_CHARS) for name in _list(message.pop("restored"), LISTED)),
     )
 
 

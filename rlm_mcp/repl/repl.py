@@ -55,7 +55,7 @@ class Repl:
         async with self._turn:
             if spec.epoch > self._epoch:
                 self._epoch = spec.epoch
-                await self.stop("a newer session took over")
+                await self._stop("a newer session took over")
             self._fence(spec.epoch)
             self._limits = spec.limits
             guest = await self._with_contexts(spec.contexts)
@@ -68,10 +68,10 @@ class Repl:
                 python=guest.python,
             )
 
-    async def submit(self, cell: Cell) -> Cursor:
+    async def submit(self, epoch: int, cell: Cell) -> Cursor:
         """Run a cell, unless its id was submitted before."""
         async with self._turn:
-            self._fence(self._epoch)
+            self._fence(epoch)
             if cell.id in self._submitted:
                 return Cursor(self._epoch, 0)
             if self._cell and not self._cell.ended.is_set():
@@ -102,12 +102,11 @@ class Repl:
         events, seq = running.after(cursor.seq)
         return Batch(Cursor(self._epoch, seq), events)
 
-    async def stop(self, reason: str, cell_id: str | None = None) -> None:
+    async def interrupt(self, epoch: int, cell_id: str) -> None:
         """Interrupt the running cell, if it is that one, and wait for its end."""
-        running = self._cell
-        if running and cell_id in {None, running.cell_id}:
-            running.stop(reason)
-            await running.ended.wait()
+        self._fence(epoch)
+        if self._cell and self._cell.cell_id == cell_id:
+            await self._stop("the cell was interrupted")
 
     async def close(self) -> None:
         """End the guest; whoever still pumps is told."""
@@ -125,9 +124,7 @@ class Repl:
         if running is None:
             raise BadFrame("it speaks before its first cell")
         if isinstance(said, Call):
-            # A thread may have asked just when its cell ended.
-            if not running.ended.is_set():
-                running.asked(said)
+            running.asked(said)
         elif said.number != running.number or running.ended.is_set():
             raise BadFrame("it ends a cell that does not run")
         else:
@@ -154,22 +151,25 @@ class Repl:
             )
         )
 
+    async def _stop(self, reason: str) -> None:
+        if self._cell:
+            self._cell.stop(reason)
+            await self._cell.ended.wait()
+
     async def _with_contexts(self, contexts: tuple[ContextInfo, ...]) -> HostedGuest:
         """The guest, or a new one, with these contexts mapped."""
-        guest = self._guest
-        if guest is not None:
-            if contexts != self._contexts:
+        known = self._guest
+        guest = known or await self._start(self._limits, self)
+        try:
+            self._check(guest)
+            if known is None or contexts != self._contexts:
                 await guest.map(contexts)
-        else:
-            guest = await self._start(self._limits, self)
-            try:
-                self._fence(self._epoch)
-                await guest.map(contexts)
-            except BaseException:
+                self._check(guest)
+        except BaseException:
+            if known is None:
                 guest.kill("was not wanted any more")
-                raise
-            self._guest = guest
-        self._contexts = contexts
+            raise
+        self._guest, self._contexts = guest, contexts
         return guest
 
     def _run(self, cell: Cell, guest: HostedGuest) -> None:
@@ -228,6 +228,12 @@ class Repl:
             restored=done.restored,
             lost=lost,
         )
+
+    def _check(self, guest: HostedGuest) -> None:
+        """Much may have happened while one waited."""
+        self._fence(self._epoch)
+        if guest.gone.is_set():
+            raise ReplUnavailable("The REPL's process ended before it was ready.", "Try again.")
 
     def _fence(self, epoch: int) -> None:
         if self._closed:

@@ -42,7 +42,7 @@ def bare_python() -> float:
 async def run(backend: LocalBackend, number: int, code: str) -> list[float]:
     """One cell; the times between its events."""
     began, between, replies = time.perf_counter(), [], []
-    cursor = await backend.submit("h", Cell(str(number), code))
+    cursor = await backend.submit("h", 1, Cell(str(number), code))
     while True:
         batch = await backend.pump("h", str(number), cursor, replies, wait_s=30)
         between.append(time.perf_counter() - began)

@@ -115,6 +115,15 @@ for n in (105, 106, 117, 119, 126, 157, 158, 160, 317, 446):
     call(n, 4, 1, 0, 0, 0)""",
     "limits of the host": f"{NATIVE}call(302, os.getppid(), 7, bytes(16), None)",
     "a new limit of its own": f"{NATIVE}call(302, 0, 9, bytes(16), None)",
+    "a thread that shares nothing": f"{NATIVE}call(56, 0x10000, 0, 0, 0, 0)",
+    "a thread with descriptors of its own": f"{NATIVE}call(56, 0x10B00, 0, 0, 0, 0)",
+    "urgent bytes": (
+        f"{NATIVE}import socket\na, b = socket.socketpair()\n"
+        "call(44, a.fileno(), b'x', 1, 1, None, 0); call(45, b.fileno(), bytes(8), 8, 1, None, 0)\n"
+        "call(47, b.fileno(), bytes(56), 1)"
+    ),
+    "another process's limits": f"{NATIVE}call(302, os.getppid(), 7, None, bytes(16))",
+    "another process's processors": f"{NATIVE}call(204, os.getppid(), 128, bytes(128))",
     "dumpable again": f"{NATIVE}call(157, 4, 1, 0, 0, 0)",
     FATAL: f"{NATIVE}libc.syscall(ctypes.c_long(0x40000002), b'/etc', 0){GOT}",
 }  # fmt: skip
@@ -125,7 +134,7 @@ async def main(cache: Path) -> dict[str, str]:
     async with LocalBackend(cache, "linux") as backend:
         await backend.open(ReplSpec("h", 1, (), ReplLimits(cell_s=10, memory_bytes=256 << 20)))
         for name, code in ATTEMPTS.items():
-            cursor = await backend.submit("h", Cell(name, code))
+            cursor = await backend.submit("h", 1, Cell(name, code))
             batch = await backend.pump("h", name, cursor, wait_s=30)
             result = batch.events[0].result
             expected = {"died"} if name == FATAL else {"ok", "error"}

@@ -187,6 +187,9 @@ async def test_a_batch_is_one_call_whose_failures_are_no_strings(repl):
     assert line == "aa1 False False [failed: endpoint busy] endpoint busy cc3"
     assert await repl.value("llm_query_batched([])") == "[]"
     assert "list of prompts" in (await repl.run("llm_query_batched('one')")).error
+    crowd = await repl.run("llm_query_batched([''] * 10_001)")
+    assert "at most 10,000 fit; split them" in crowd.error
+    assert "name of a model" in (await repl.run("llm_query('a', model='m' * 201)")).error
 
 
 async def test_a_failed_single_call_raises_with_its_reason(repl):

@@ -2,10 +2,13 @@
 
 import json
 import struct
+from dataclasses import replace
 
+import anyio
 import pytest
+from repl_driver import LIMITS
 
-from rlm_mcp.types import Final
+from rlm_mcp.types import Final, SubReply
 
 pytestmark = pytest.mark.anyio
 
@@ -58,6 +61,9 @@ CALL = {"t": "call", "id": 7, "kind": "llm", "batched": False, "requests": [["p"
         frame({**CALL, "requests": []}),
         frame({**CALL, "requests": [["p", None, None]] * 2}),
         frame({**CALL, "requests": [[1, 2, 3]]}),
+        frame({**CALL, "requests": [["p", None, "m" * 201]]}),
+        frame({**CALL, "batched": True, "requests": [["", None, None]] * 10_001}),
+        frame({**CALL, "more": 1}),
         frame({**CALL, "id": True}),
         frame(CALL) + frame(CALL),
         b"".join(frame({**CALL, "id": number}) for number in range(100, 1000)),
@@ -86,6 +92,32 @@ async def test_a_cell_that_forges_its_own_end_is_still_stopped(repl):
     after = await repl.run("1")
     assert after.lost
     assert await repl.value("6 * 7") == "42"
+
+
+async def test_calls_of_a_cell_that_has_ended_are_counted(repl):
+    await repl.run("1")
+    late = b"".join(frame({**CALL, "id": number}) for number in range(600))
+    forged = WRITE.format(stream=frame(DONE) + late) + "import time; time.sleep(60)"
+    assert (await repl.run(forged)).output == "forged"
+    with anyio.fail_after(10):
+        assert (await repl.run("1")).lost
+
+
+async def test_a_guest_that_reads_no_answers_is_killed(repl):
+    await repl.open("small", limits=replace(LIMITS, message_bytes=1 << 16))
+    await repl.run("1", "small")
+    calls = b"".join(frame({**CALL, "id": number}) for number in range(100, 110))
+    code = WRITE.format(stream=calls) + "import itertools\n-1 in itertools.count()"
+    result = await repl.run(code, "small", lambda _: SubReply("x" * (1 << 18)))
+    assert result.status == "died"
+    assert "does not read its answers" in result.error
+
+
+async def test_what_a_guest_says_is_cut_in_the_reason_of_its_end(repl):
+    await repl.run("1")
+    result = await repl.run(WRITE.format(stream=frame({"t": "x" * 100_000})) + "while True: pass")
+    assert result.status == "died"
+    assert len(result.error) < 1_000
 
 
 async def test_a_forged_call_is_answered_and_harms_nothing(repl):

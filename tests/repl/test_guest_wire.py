@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlm_mcp.repl.guest.wire import BadFrame, Splitter, pack
+from rlm_mcp.repl.guest.wire import REQUESTS, BadFrame, Splitter, pack
 from rlm_mcp.repl.messages import parse
 from rlm_mcp.types import ReplLimits
 
@@ -78,6 +78,8 @@ def test_arbitrary_messages_are_refused(kind, fields):
         frame(b'{"t": "x", "n": NaN}'),
         frame(b"\xff\xfe"),
         frame(b"[" * 200_000),
+        frame({"t": "x", "d": [[]] * 50_000}),
+        frame(b'{"t": "x"' + b" " * (1 << 20) + b"}"),
         frame(b'{"t": "x", "n": ' + b"9" * 10_000 + b"}"),
         frame({"t": "x", "d": [[[[[[[[1]]]]]]]]}),
         frame({"t": "x", "s": {"$": 5}}, b"1234"),
@@ -93,7 +95,13 @@ def test_arbitrary_messages_are_refused(kind, fields):
 )
 def test_a_broken_frame_is_refused(stream):
     with pytest.raises(BadFrame):
-        list(Splitter(LIMIT).feed(stream))
+        list(Splitter(2 * LIMIT).feed(stream))
+
+
+@pytest.mark.parametrize("text", ['"' * 12, "\x01" * 12, "é" * 12, "x" * 99])
+def test_the_largest_batch_fits_whatever_it_says(text):
+    batch = {"t": "call", "requests": [[text] * 3] * REQUESTS}
+    assert list(Splitter(1 << 24).feed(pack(batch))) == [batch]
 
 
 def test_an_oversized_frame_is_refused_before_it_has_come():

@@ -1,11 +1,12 @@
 """Cells that never end, take too much, or kill their process."""
 
 import resource
+import sys
 from dataclasses import replace
 
 import anyio
 import pytest
-from conftest import LIMITS
+from repl_driver import LIMITS
 
 from rlm_mcp.types import Cell, CellDone, Reply, SubReply
 
@@ -68,7 +69,7 @@ async def test_a_hostile_preview_cannot_hang_the_repl(quick):
 
 
 async def test_the_clock_stands_still_while_a_call_is_open(quick):
-    cursor = await quick.backend.submit("h", Cell("asks", "llm_query('slow')"))
+    cursor = await quick.backend.submit("h", 1, Cell("asks", "llm_query('slow')"))
     batch = await quick.backend.pump("h", "asks", cursor, wait_s=5)
     (asked,) = batch.events
     nothing = await quick.backend.pump("h", "asks", batch.cursor, wait_s=1.5)
@@ -84,14 +85,14 @@ async def test_the_clock_stands_still_while_a_call_is_open(quick):
 @pytest.mark.parametrize("code", ["while True: pass", "llm_query('never answered')"])
 async def test_interrupt_stops_a_cell_at_once(repl, code):
     await repl.run("kept = 1")
-    cursor = await repl.backend.submit("h", Cell("stuck", code))
+    cursor = await repl.backend.submit("h", 1, Cell("stuck", code))
     with anyio.fail_after(5):
-        await repl.backend.interrupt("h", "stuck")
+        await repl.backend.interrupt("h", 1, "stuck")
         batch = await repl.backend.pump("h", "stuck", cursor, wait_s=5)
     result = batch.events[-1].result
     assert (result.status, result.lost) == ("interrupted", False)
     assert "the cell was interrupted" in result.error
-    await repl.backend.interrupt("h", "stuck")
+    await repl.backend.interrupt("h", 1, "stuck")
     assert await repl.value("kept") == "1"
 
 
@@ -100,22 +101,40 @@ async def test_threads_of_an_interrupted_cell_stop_waiting_for_answers(repl):
         "from concurrent.futures import ThreadPoolExecutor\n"
         "with ThreadPoolExecutor(20) as pool:\n    list(pool.map(llm_query, map(str, range(20))))"
     )
-    cursor = await repl.backend.submit("h", Cell("threads", code))
+    cursor = await repl.backend.submit("h", 1, Cell("threads", code))
     with anyio.fail_after(10):
         while len((await repl.backend.pump("h", "threads", cursor)).events) < 20:
             await anyio.lowlevel.checkpoint()
-        await repl.backend.interrupt("h", "threads")
+        await repl.backend.interrupt("h", 1, "threads")
         assert await repl.value("llm_query('in step')") == "'<in step>'"
 
 
-async def test_a_thread_left_running_ends_with_its_cell(repl):
+@pytest.mark.parametrize(
+    "start",
+    ["threading.Thread(target=tick, daemon=True).start()", "_thread.start_new_thread(tick, ())"],
+)
+async def test_a_thread_left_running_ends_with_its_cell(repl, start):
     await repl.run(
-        "import threading, time\nticks = []\n"
+        "import _thread, threading, time\nticks = []\n"
         "def tick():\n    while True: ticks.append(1); time.sleep(0.001)\n"
-        "threading.Thread(target=tick, daemon=True).start()"
+        + start
+        + "\nwhile not ticks: time.sleep(0.001)"
     )
     first = await repl.value("len(ticks)")
     assert await repl.value("len(ticks)") == first
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how many there are")
+async def test_a_guest_with_a_crowd_of_threads_is_killed(repl):
+    code = (
+        "import _thread, threading, time\nthreading.stack_size(1 << 16)\n"
+        "for _ in range(600): _thread.start_new_thread(time.sleep, (60,))\ntime.sleep(60)"
+    )
+    with anyio.fail_after(20):
+        result = await repl.run(code)
+    assert result.status == "died"
+    assert "threads, and 512 are allowed" in result.error
+    assert await repl.value("1") == "1"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +173,8 @@ async def test_a_crash_in_native_code_is_reported(repl):
 
 async def test_a_death_between_two_cells_is_told_by_the_next(repl):
     await repl.run(
-        "import _thread, os, time\ndef later():\n    time.sleep(0.05); os._exit(5)\n"
+        "import _thread, os, time\n"
+        "def later():\n    try: time.sleep(0.5)\n    finally: os._exit(5)\n"
         "_thread.start_new_thread(later, ())"
     )
     with anyio.fail_after(10):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from conftest import Driver
+from repl_driver import Driver
 
 from rlm_mcp.errors import SandboxUnavailable
 from rlm_mcp.repl import boxes

@@ -1,19 +1,22 @@
 """The five verbs: repeated, out of date, concurrent, ended."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
-from conftest import LIMITS, Driver
+from repl_driver import LIMITS, Driver
 
 from rlm_mcp.errors import ReplUnavailable, SandboxUnavailable, StaleEpoch
 from rlm_mcp.repl import boxes
 from rlm_mcp.repl.local import LocalBackend
-from rlm_mcp.types import CallAsked, Cell, Cursor, ReplSpec, Reply, SubReply
+from rlm_mcp.types import CallAsked, Cell, ContextInfo, Cursor, ReplSpec, Reply, SubReply
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +48,7 @@ async def test_opening_again_gives_the_same_repl(repl):
 async def test_a_cell_submitted_twice_runs_once(repl):
     await repl.run("n = 0")
     for _ in range(3):
-        cursor = await repl.backend.submit("h", Cell("once", "n += 1\nprint(n)"))
+        cursor = await repl.backend.submit("h", 1, Cell("once", "n += 1\nprint(n)"))
     first = await repl.backend.pump("h", "once", cursor, wait_s=5)
     again = await repl.backend.pump("h", "once", cursor, wait_s=5)
     assert first == again
@@ -55,7 +58,7 @@ async def test_a_cell_submitted_twice_runs_once(repl):
 
 
 async def test_a_reply_delivered_twice_counts_once(repl):
-    cursor = await repl.backend.submit("h", Cell("ask", "[llm_query('a'), llm_query('b')]"))
+    cursor = await repl.backend.submit("h", 1, Cell("ask", "[llm_query('a'), llm_query('b')]"))
     batch = await repl.backend.pump("h", "ask", cursor, wait_s=5)
     first = Reply(batch.events[0].call_id, (SubReply("one"),))
     batch = await repl.backend.pump("h", "ask", batch.cursor, [first, first], wait_s=5)
@@ -69,7 +72,7 @@ async def test_one_reader_waits_while_others_deliver(repl):
         "from concurrent.futures import ThreadPoolExecutor\n"
         "with ThreadPoolExecutor(8) as p: print(sum(int(x) for x in p.map(llm_query, range(40))))"
     )
-    cursor = await repl.backend.submit("h", Cell("many", code))
+    cursor = await repl.backend.submit("h", 1, Cell("many", code))
 
     async def deliver(asked: CallAsked) -> None:
         reply = Reply(asked.call_id, tuple(SubReply(r.prompt) for r in asked.requests))
@@ -90,14 +93,14 @@ async def test_one_reader_waits_while_others_deliver(repl):
 
 
 async def test_a_second_cell_waits_for_the_end_of_the_first(repl):
-    await repl.backend.submit("h", Cell("first", "llm_query('x')"))
+    await repl.backend.submit("h", 1, Cell("first", "llm_query('x')"))
     with pytest.raises(ReplUnavailable, match="Cell first still runs"):
-        await repl.backend.submit("h", Cell("second", "1"))
+        await repl.backend.submit("h", 1, Cell("second", "1"))
 
 
 async def test_a_newer_epoch_takes_over_and_the_older_one_is_refused(repl):
     await repl.run("kept = 1")
-    old = await repl.backend.submit("h", Cell("old", "while True: pass"))
+    old = await repl.backend.submit("h", 1, Cell("old", "while True: pass"))
     refused = []
 
     async def wait_as_the_old_one() -> None:
@@ -115,19 +118,23 @@ async def test_a_newer_epoch_takes_over_and_the_older_one_is_refused(repl):
         await repl.backend.pump("h", "old", old)
     with pytest.raises(StaleEpoch):
         await repl.open(epoch=1)
+    with pytest.raises(StaleEpoch):
+        await repl.backend.submit("h", 1, Cell("late", "1"))
+    with pytest.raises(StaleEpoch):
+        await repl.backend.interrupt("h", 1, "old")
     assert await repl.value("kept") == "1"
 
 
 async def test_an_unknown_handle_and_an_unknown_cell_are_refused(repl):
     with pytest.raises(ReplUnavailable, match="No REPL has the handle nobody"):
-        await repl.backend.submit("nobody", Cell("c", "1"))
+        await repl.backend.submit("nobody", 1, Cell("c", "1"))
     with pytest.raises(ReplUnavailable, match="Cell c is not the last one"):
         await repl.backend.pump("h", "c", Cursor(1, 0))
 
 
 async def test_close_ends_the_process_and_may_be_repeated(repl):
     pid = int(await repl.value("__import__('os').getpid()"))
-    cursor = await repl.backend.submit("h", Cell("loop", "while True: pass"))
+    cursor = await repl.backend.submit("h", 1, Cell("loop", "while True: pass"))
     with anyio.fail_after(5):
         async with anyio.create_task_group() as group:
             group.start_soon(repl.backend.close, "h")
@@ -136,7 +143,7 @@ async def test_close_ends_the_process_and_may_be_repeated(repl):
         await repl.backend.close("h")
         await gone(pid)
     with pytest.raises(ReplUnavailable):
-        await repl.backend.submit("h", Cell("late", "1"))
+        await repl.backend.submit("h", 1, Cell("late", "1"))
 
 
 async def test_leaving_the_backend_ends_every_guest(cache, box):
@@ -147,7 +154,7 @@ async def test_leaving_the_backend_ends_every_guest(cache, box):
             for handle in ("a", "b", "c"):
                 await driver.open(handle)
                 pids.append(int(await driver.value("__import__('os').getpid()", handle)))
-            await backend.submit("a", Cell("loop", "sum(range(10**12))"))
+            await backend.submit("a", 1, Cell("loop", "sum(range(10**12))"))
         for pid in pids:
             await gone(pid)
 
@@ -169,6 +176,80 @@ async def test_a_guest_is_gone_after_a_cancelled_open(cache, box):
         assert await Driver(backend).open()
 
 
+@pytest.fixture
+def slow_context(snapshot, tmp_path):
+    """A context that opens only once somebody writes to its manifest."""
+    os.mkfifo(tmp_path / "slow")
+    return replace(snapshot({"a": "text"}), manifest=tmp_path / "slow")
+
+
+async def release(context: ContextInfo) -> None:
+    """Wait until that context is being opened, and let it be."""
+    while True:
+        try:
+            os.close(os.open(context.manifest, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:
+            await anyio.lowlevel.checkpoint()
+        else:
+            return
+
+
+def children() -> set[int]:
+    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="utf-8")
+    return set(map(int, text.split()))
+
+
+def sockets() -> int:
+    found = 0
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found += link.readlink().name.startswith("socket:")
+    return found
+
+
+async def test_a_repl_closed_while_its_first_contexts_are_mapped_does_not_open(
+    cache, box, slow_context
+):
+    async with LocalBackend(cache, box) as backend:
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+
+                async def close() -> None:
+                    await release(slow_context)
+                    await backend.close("h")
+
+                group.start_soon(close)
+                with pytest.raises(ReplUnavailable, match="is closed"):
+                    await Driver(backend).open(contexts=[slow_context])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's children")
+async def test_a_guest_that_dies_while_its_first_contexts_are_mapped_is_replaced(
+    cache, box, slow_context, snapshot, tmp_path
+):
+    os.mkfifo(tmp_path / "slower")
+    slower = replace(snapshot({"b": "text"}, name="other"), manifest=tmp_path / "slower")
+    async with LocalBackend(cache, box) as backend:
+        driver = Driver(backend)
+
+        async def open_in_vain() -> None:
+            with contextlib.suppress(ReplUnavailable):
+                await driver.open(contexts=[slow_context, slower])
+
+        with anyio.fail_after(10):
+            before, held = children(), sockets()
+            async with anyio.create_task_group() as group:
+                group.start_soon(open_in_vain)
+                await release(slow_context)
+                (pid,) = children() - before
+                os.kill(pid, signal.SIGKILL)
+                while sockets() > held:
+                    await anyio.lowlevel.checkpoint()
+                await release(slower)
+            await driver.open()
+            assert await driver.value("1") == "1"
+
+
 HOST = """
 import anyio, sys
 from pathlib import Path
@@ -178,9 +259,9 @@ from rlm_mcp.types import Cell, ReplLimits, ReplSpec
 async def main():
     async with LocalBackend(Path(sys.argv[1]), sys.argv[2]) as backend:
         await backend.open(ReplSpec("h", 1, (), ReplLimits()))
-        cursor = await backend.submit("h", Cell("pid", "import os; os.getpid()"))
+        cursor = await backend.submit("h", 1, Cell("pid", "import os; os.getpid()"))
         batch = await backend.pump("h", "pid", cursor, wait_s=10)
-        await backend.submit("h", Cell("busy", sys.argv[3]))
+        await backend.submit("h", 1, Cell("busy", sys.argv[3]))
         print(batch.events[0].result.output, end="", flush=True)
         await anyio.sleep_forever()
 

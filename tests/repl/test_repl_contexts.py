@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from conftest import LIMITS
+from repl_driver import LIMITS
 
 from rlm_mcp.errors import ReplUnavailable
 from rlm_mcp.types import TextKind

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .channel import Channel
-from .wire import Message, pack
+from .wire import MODEL_CHARS, REQUEST_CHARS, REQUESTS, Message, pack
 
 CALLS_AT_A_TIME = 256
 MESSAGES_AT_A_TIME = 4
@@ -83,21 +83,28 @@ class Calls:
         waiting = self._waiting
         if waiting is None:
             raise RuntimeError("no cell is running; ask from a cell, not from a thread left behind")
-        size = sum(len(text) for request in requests for text in request if text)
-        self._check(size)
+        if len(requests) > REQUESTS:
+            raise ValueError(
+                f"this call carries {len(requests):,} prompts and at most {REQUESTS:,} fit;"
+                " split them over several calls"
+            )
+        if len(requests[0][2] or "") > MODEL_CHARS:
+            raise ValueError(f"`model` is the name of a model, at most {MODEL_CHARS} characters")
+        self._check(sum(len(text) for request in requests for text in request if text))
         number = next(self._numbers)
         frame = pack(
             {"t": "call", "id": number, "kind": kind, "batched": batched, "requests": requests}
         )
         self._check(len(frame))
         under_way = list(waiting.values())
-        total = sum(waiter.size for waiter in under_way) + len(frame)
+        size = len(frame) + REQUEST_CHARS * len(requests)
+        total = sum(waiter.size for waiter in under_way) + size
         if len(under_way) >= CALLS_AT_A_TIME or total > MESSAGES_AT_A_TIME * self.message_bytes:
             raise ValueError(
                 f"{len(under_way)} calls with {total:,} bytes are under way, which is all that may"
                 " be at a time; use the batched form or fewer threads"
             )
-        waiter = waiting[number] = Waiter(len(frame))
+        waiter = waiting[number] = Waiter(size)
         try:
             if self._waiting is waiting:
                 self._channel.send_frame(frame)

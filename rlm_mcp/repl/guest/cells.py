@@ -1,11 +1,11 @@
 """Executing cells in one lasting namespace, as a notebook does."""
 
+import _thread
 import ast
 import builtins
 import gc
 import linecache
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,10 +22,19 @@ from .show import LISTED, Repr, error_text, middle_cut, user_names, variable
 from .wire import Message
 
 THREADS_END_S = 0.25
+THREADS_LOOK_S = 0.001
 ECHO_ITEMS = 100
 ECHO_LEVELS = 6
 ERROR_CHARS = 8_000
 StopThread = Callable[[int], None]
+
+
+# Bound once: code may patch these modules. Unlike `threading`, it knows every thread.
+_frames, _monotonic, _sleep = sys._current_frames, time.monotonic, time.sleep  # noqa: SLF001 - documented
+
+
+def _threads() -> set[int]:
+    return set(_frames())
 
 
 def _no_input(_prompt: object = "") -> str:
@@ -46,7 +55,8 @@ class Notebook:
         self._calls = calls
         self._interrupts = interrupts
         self._stop_thread = stop_thread
-        self._stubborn: set[threading.Thread] = set()
+        self._spared = {_thread.get_ident()}
+        self._stubborn: set[int] = set()
         # A real module, so that classes of cells can be pickled and their annotations resolved.
         module = sys.modules["__main__"] = ModuleType("__main__")
         self._namespace: dict[str, Any] = module.__dict__
@@ -72,6 +82,10 @@ class Notebook:
         """From now on these are the contexts."""
         self._ours.update(names_of(contexts))
         self._namespace.update(self._ours)
+
+    def spare(self, thread: int) -> None:
+        """That thread is ours: the end of a cell does not stop it."""
+        self._spared.add(thread)
 
     def run(self, cell: Message) -> Message:
         """Execute a cell and say what it did; whatever it raises ends in the result."""
@@ -147,17 +161,20 @@ class Notebook:
         return [variable(name, self._namespace[name]) for name in self._user_names()[:LISTED]]
 
     def _stop_threads(self, output: Capture) -> None:
-        left = set(threading.enumerate()) - {threading.main_thread()} - self._stubborn
-        for thread in left:
-            if thread.ident is not None:
-                self._stop_thread(thread.ident)
-        deadline = time.monotonic() + THREADS_END_S
-        for thread in left:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        stubborn = {thread for thread in left if thread.is_alive()}
-        self._stubborn = {thread for thread in self._stubborn if thread.is_alive()} | stubborn
+        deadline, asked = _monotonic() + THREADS_END_S, set[int]()
+        while True:
+            # A thread that was started just now has no frame yet: let it come to light.
+            _sleep(THREADS_LOOK_S)
+            left = _threads() - self._spared
+            for thread in left - asked:
+                self._stop_thread(thread)
+            asked |= left
+            if left <= self._stubborn or _monotonic() > deadline:
+                break
+        stubborn = len(left - self._stubborn)
+        self._stubborn = left
         if stubborn:
-            output.write(f"\n[{len(stubborn)} threads of this cell could not be stopped]\n")
+            output.write(f"\n[{stubborn} threads of this cell could not be stopped]\n")
 
     @staticmethod
     @contextmanager

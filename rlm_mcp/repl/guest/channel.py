@@ -94,10 +94,11 @@ class Channel:
         """The next frame; only one thread may read at a time."""
         return next(self._messages)
 
-    def serve(self, take: Callable[[Message], None]) -> None:
+    def serve(self, take: Callable[[Message], None]) -> int:
         """Hand every further frame to `take` in a thread of its own, until the host is gone.
 
-        Signals are for the main thread: a frame is never left half read.
+        Signals are for the main thread: a frame is never left half read. Gives the thread's
+        identity.
         """
 
         def read() -> None:
@@ -108,7 +109,7 @@ class Channel:
             finally:
                 os._exit(HOST_GONE)
 
-        _thread.start_new_thread(read, ())
+        return _thread.start_new_thread(read, ())
 
     def _read(self) -> Iterator[Message]:
         splitter = Splitter(FRAME_BYTES)

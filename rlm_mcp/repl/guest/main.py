@@ -49,7 +49,7 @@ class Guest:
             os._exit(REFUSED)
         forget_ourselves()
         self._channel.send({"t": "hello", "python": sys.version.split()[0], **hello})
-        self._channel.serve(self._take)
+        self._notebook.spare(self._channel.serve(self._take))
         while True:
             task = self._todo.get()
             if isinstance(task, list):

@@ -3,9 +3,10 @@
     frame  = length:u32 header_length:u32 header text*          (little endian)
     header = one JSON object; {"$": n} stands for the next n bytes of text
 
-Texts stay out of the JSON so that a prompt of 16 MB is copied and not escaped. Decoding yields JSON
-types only, checks every length before it allocates, and lets no lone surrogate through, so that
-what comes out can be sent on to any endpoint. Both sides import this module.
+Texts stay out of the JSON so that a prompt of 16 MB is copied and not escaped, and so that the
+header of any honest message is small: it is decoded in one go, while nothing else runs. Decoding
+yields JSON types only, checks every length before it allocates, and lets no lone surrogate
+through, so that what comes out can be sent on to any endpoint. Both sides import this module.
 """
 
 import json
@@ -15,8 +16,14 @@ from typing import Any
 
 Message = dict[str, Any]
 
-INLINE_CHARS = 64
-HEADER_BYTES = 8 << 20
+REQUESTS = 10_000
+# What a request counts as beside its text: an empty one costs memory too.
+REQUEST_CHARS = 64
+MODEL_CHARS = 200
+# REQUESTS of three texts each fit in both, whatever they say.
+INLINE_CHARS = 12
+HEADER_BYTES = 1 << 20
+VALUES = 50_000
 DEPTH = 6
 LENGTHS = struct.Struct("<II")
 
@@ -42,7 +49,7 @@ def pack(message: Message) -> bytes:
 
     def place(value: Any) -> Any:
         if isinstance(value, str):
-            if len(value) <= INLINE_CHARS:
+            if len(value) <= INLINE_CHARS and value.isascii() and value.isprintable():
                 return str(value)
             texts.append(value.encode("utf-8", "replace"))
             return {"$": len(texts[-1])}
@@ -70,10 +77,13 @@ def unpack(frame: memoryview) -> Message:
     if length != len(frame) or position > length or header_length > HEADER_BYTES:
         raise BadFrame("the header does not fit its frame")
 
+    values = 0
+
     def fill(value: Any, depth: int) -> Any:
-        nonlocal position
-        if depth > DEPTH:
-            raise BadFrame("nested too deeply")
+        nonlocal position, values
+        values += 1
+        if depth > DEPTH or values > VALUES:
+            raise BadFrame("nested too deeply, or too many values")
         if isinstance(value, str):
             value.encode()
         elif isinstance(value, list):

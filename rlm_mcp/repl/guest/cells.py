@@ -162,9 +162,11 @@ class Notebook:
 
     def _stop_threads(self, output: Capture) -> None:
         deadline, asked = _monotonic() + THREADS_END_S, set[int]()
+        pause_s = 0.0
         while True:
             # A thread that was started just now has no frame yet: let it come to light.
-            _sleep(THREADS_LOOK_S)
+            _sleep(pause_s)
+            pause_s = THREADS_LOOK_S
             left = _threads() - self._spared
             for thread in left - asked:
                 self._stop_thread(thread)

@@ -11,8 +11,6 @@ from rlm_mcp.types import TextKind
 _BUFFER_BYTES = 64 << 10
 _CHUNK_BYTES = 256 << 10
 
-_ORDER = tuple(TextKind)
-
 
 class BlobWriter:
     """Writes a blob of unknown width: ASCII at first, re-encoded when a wider character comes.

@@ -62,7 +62,7 @@ class Run:
                 if ledger.budget.seconds is not None:
                     scope.deadline = anyio.current_time() + ledger.budget.seconds
                 try:
-                    return await _unwrapped(node)
+                    return await node.solve()
                 finally:
                     self.session.variables = node.variables
         stopped_by: StoppedBy = "cancelled" if self._cancelled else "time"
@@ -125,17 +125,3 @@ class Run:
 
     async def _emit(self, event: Event) -> None:
         await self.ports.calls.sink.emit(event)
-
-
-async def _unwrapped(node: Node) -> Outcome:
-    """Solve; an error of ours that a task group wrapped comes out as itself."""
-    try:
-        return await node.solve()
-    except BaseExceptionGroup as group:
-        ours, others = group.split(RlmError)
-        if ours is None or others is not None:
-            raise
-        first: BaseException = ours
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from group

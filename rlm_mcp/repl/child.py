@@ -1,121 +1,84 @@
-"""One guest process: start it, speak with it, signal it, bury it."""
+"""One guest process from the host's side: frames to it and from it, until it is buried."""
 
-import array
 import contextlib
 import os
-import signal
-import socket
-import subprocess
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import Self
 
 import anyio
-from anyio.abc import Process
 
-from rlm_mcp.errors import ReplUnavailable
 from rlm_mcp.repl.guest.wire import Message, Splitter, pack
-from rlm_mcp.repl.program import Program
+from rlm_mcp.repl.launch import Started
 
 if sys.platform == "linux":
     import resource
 
-CHUNK_BYTES = 1 << 18
 END_S = 5.0
 THREADS_AT = 17
-ENVIRONMENT = {
-    "TZ": "UTC",
-    "LC_ALL": "C.UTF-8",
-    "PYTHONHASHSEED": "0",
-    "MALLOC_ARENA_MAX": "2",
-}
 
 
 class Child:
     """A running guest. Its owner drives `write` and `read` in tasks and then awaits `end`."""
 
-    def __init__(self, running: Process, wire: socket.socket, frame_bytes: int) -> None:
-        self._running = running
-        self._wire = wire
+    def __init__(self, started: Started, frame_bytes: int) -> None:
+        self._running = started.running
+        self._wire = started.wire
         self._splitter = Splitter(frame_bytes)
         self._outbox: deque[tuple[memoryview, tuple[int, ...]]] = deque()
-        self._written = anyio.Event()
+        self._waiting = anyio.Event()
         self._ended = False
         self.unread_bytes = 0
 
-    @classmethod
-    async def start(cls, program: Program, frame_bytes: int) -> Self:
-        """Start a guest that runs the program.
-
-        It must be the event loop's own thread that starts it: on Linux the guest ends with the
-        thread that did.
-
-        Raises:
-            ReplUnavailable: the system starts no process.
-        """
-        ours, theirs = socket.socketpair()
-        with contextlib.ExitStack() as unless_started, theirs, program.file.open("rb") as file:
-            unless_started.callback(ours.close)
-            descriptors = (theirs.fileno(), file.fileno())
-            command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c"]
-            try:
-                running = await anyio.open_process(
-                    [*command, program.loader, *map(str, descriptors)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    cwd="/",
-                    env=ENVIRONMENT,
-                    start_new_session=True,
-                    pass_fds=descriptors,
-                )
-            except OSError as error:
-                raise ReplUnavailable(
-                    f"No REPL process could be started: {error}.",
-                    "Free memory or raise the limit of processes, then try again.",
-                ) from error
-            unless_started.pop_all()
-        ours.setblocking(False)
-        return cls(running, ours, frame_bytes)
+    @property
+    def passes_descriptors(self) -> bool:
+        """Whether open files can be sent."""
+        return self._wire.passes_descriptors
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Put a frame behind those to be written; the descriptors are closed once they are over."""
-        if self._ended:
+        """Write a frame, or put it behind those that wait; then the descriptors are closed."""
+        rest = memoryview(pack(message))
+        if not self._outbox and not self._ended:
+            # Nothing waits and the guest reads: no other task needs to be woken.
+            sent = self._send_some(rest, descriptors)
+            rest = rest[sent:]
+            if sent:
+                self._close(descriptors)
+                descriptors = ()
+        if self._ended or not rest:
             self._close(descriptors)
             return
-        frame = memoryview(pack(message))
-        self._outbox.append((frame, tuple(descriptors)))
-        self.unread_bytes += len(frame)
-        self._written.set()
+        self._outbox.append((rest, tuple(descriptors)))
+        self.unread_bytes += len(rest)
+        self._waiting.set()
+
+    def _send_some(self, rest: memoryview, descriptors: Sequence[int]) -> int:
+        # A guest that is gone is noticed where it is read.
+        with contextlib.suppress(ConnectionError):
+            return self._wire.send_some(rest, descriptors)
+        return len(rest)
 
     async def write(self) -> None:
-        """Write what is sent, until cancelled or the guest is gone.
+        """Write what could not be sent at once, until cancelled.
 
         Raises:
             OSError: the system does not let it.
         """
-        with contextlib.suppress(ConnectionError, BrokenPipeError):
-            while True:
-                while self._outbox:
-                    frame, descriptors = self._outbox[0]
-                    await self._write_frame(frame, descriptors)
-                    self._outbox.popleft()
-                    self.unread_bytes -= len(frame)
+        while True:
+            while self._outbox:
+                frame, descriptors = self._outbox[0]
+                sent = self._send_some(frame, descriptors)
+                self.unread_bytes -= sent
+                if sent:
                     self._close(descriptors)
-                self._written = anyio.Event()
-                await self._written.wait()
-
-    async def _write_frame(self, rest: memoryview, descriptors: tuple[int, ...]) -> None:
-        rights = array.array("i", descriptors)
-        extra = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else []
-        while rest:
-            try:
-                rest = rest[self._wire.sendmsg([rest], extra) :]
-                extra = []
-            except BlockingIOError:
-                await anyio.wait_writable(self._wire)
+                if sent == len(frame):
+                    self._outbox.popleft()
+                else:
+                    self._outbox[0] = (frame[sent:], () if sent else descriptors)
+                    await self._wire.writable()
+            self._waiting = anyio.Event()
+            await self._waiting.wait()
 
     async def read(self) -> AsyncGenerator[Message, None]:
         """Every message until the guest is gone.
@@ -124,18 +87,10 @@ class Child:
             BadFrame: it sent something that is no frame.
             OSError: the system does not let it.
         """
-        while True:
-            await anyio.wait_readable(self._wire)
-            try:
-                chunk = self._wire.recv(CHUNK_BYTES)
-            except BlockingIOError:
-                continue
-            except ConnectionError:
-                return
-            if not chunk:
-                return
-            for message in self._splitter.feed(chunk):
-                yield message
+        with contextlib.suppress(ConnectionError):
+            while chunk := await self._wire.receive():
+                for message in self._splitter.feed(chunk):
+                    yield message
 
     def grow(self, space_bytes: int) -> None:
         """Let the guest have that much address space."""
@@ -152,15 +107,12 @@ class Child:
         return int(stat.rpartition(")")[2].split()[THREADS_AT])
 
     def interrupt(self) -> None:
-        """SIGINT: user code sees a KeyboardInterrupt."""
-        with contextlib.suppress(ProcessLookupError):
-            self._running.send_signal(signal.SIGINT)
+        """User code sees a KeyboardInterrupt."""
+        self._running.interrupt()
 
     def kill(self) -> None:
-        """SIGKILL for the guest and whatever it started."""
-        if self._running.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._running.pid, signal.SIGKILL)
+        """End the guest and whatever it started."""
+        self._running.kill()
 
     async def end(self) -> int | None:
         """Kill it, wait for its end, close everything; its exit status, None if it will not go."""
@@ -171,7 +123,7 @@ class Child:
         self._wire.close()
         while self._outbox:
             self._close(self._outbox.popleft()[1])
-        return self._running.returncode
+        return self._running.status
 
     @staticmethod
     def _close(descriptors: Sequence[int]) -> None:

@@ -1,7 +1,6 @@
 """Hosting one guest: start it, have its box proved, map contexts, pass on what it says."""
 
 import logging
-import os
 import signal
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -16,10 +15,10 @@ from rlm_mcp.repl.child import Child
 from rlm_mcp.repl.guest.wire import BadFrame, Message
 from rlm_mcp.repl.messages import Call, Done, Hello, Refused, frame_limit, parse
 from rlm_mcp.repl.program import Program
+from rlm_mcp.repl.supply import open_all, space_bytes, supply
 from rlm_mcp.types import ContextInfo, ReplLimits
 
 START_S = 30.0
-PAGES_BYTES = 1 << 20
 UNREAD_MESSAGES = 4
 THREADS = 512
 COUNT_EVERY_S = 1.0
@@ -66,7 +65,8 @@ class HostedGuest:
             ReplUnavailable: it does not start.
         """
         name, rules = boxes.find(box)
-        guest = cls(name, await Child.start(program, frame_limit(limits)), limits, listener)
+        child = Child(await rules.start(program), frame_limit(limits))
+        guest = cls(name, child, limits, listener)
         tasks.start_soon(guest._serve)
         guest.send({"t": "setup", "box": name, "memory_bytes": limits.memory_bytes})
         try:
@@ -85,22 +85,12 @@ class HostedGuest:
         Raises:
             ReplUnavailable: a snapshot is not on the disk as it was made.
         """
-        opened = await anyio.to_thread.run_sync(_open_all, contexts)
+        opened = await open_all(contexts)
         if self._space_bytes:
             # What was mapped before stays mapped: variables may still hold it.
-            sizes = [os.fstat(descriptor).st_size for pair in opened for descriptor in pair]
-            self._space_bytes += sum(sizes) + PAGES_BYTES * len(sizes)
+            self._space_bytes += space_bytes(opened)
             self._child.grow(self._space_bytes)
-        for index, (context, pair) in enumerate(zip(contexts, opened, strict=True), start=1):
-            described = {
-                "name": context.name,
-                "kind": context.kind.value,
-                "bytes": context.chars * context.kind.width,
-            }
-            last = index == len(contexts)
-            self._child.send({"t": "map", "context": described, "last": last}, pair)
-        if not contexts:
-            self.send({"t": "map", "context": None, "last": True})
+        supply(self._child, contexts, opened)
 
     def send(self, message: Message) -> None:
         """Put a frame behind those to be written."""
@@ -177,28 +167,6 @@ class HostedGuest:
             f"The REPL's process {self._end_reason or 'did not start, or not in time'}.",
             "Check that this Python works and that memory is left, then try again.",
         )
-
-
-def _open_all(contexts: Sequence[ContextInfo]) -> list[tuple[int, int]]:
-    """Blob and manifest of each, read-only."""
-    opened: list[int] = []
-    try:
-        for context in contexts:
-            opened += (os.open(path, os.O_RDONLY) for path in (context.blob, context.manifest))
-            _check(context, opened[-2])
-    except OSError as error:
-        for descriptor in opened:
-            os.close(descriptor)
-        raise ReplUnavailable(
-            f"The snapshot of context {context.name!r} is damaged: {error}.", "Load it again."
-        ) from error
-    return list(zip(opened[::2], opened[1::2], strict=True))
-
-
-def _check(context: ContextInfo, blob: int) -> None:
-    size = os.fstat(blob).st_size
-    if size != context.chars * context.kind.width:
-        raise OSError(f"{context.blob.name} has {size:,} bytes")
 
 
 def _words(status: int | None) -> str:

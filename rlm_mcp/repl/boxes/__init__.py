@@ -5,6 +5,7 @@ locks itself in). The module here has
 
 - `SANDBOXED`: whether the kernel keeps model-written code from the user's files and network;
 - `require()`: raises SandboxUnavailable where the box cannot be;
+- `start(program)`: a guest's process that will lock itself into the box, and the wire to it;
 - `proved(hello)`: the layers in plain words; raises SandboxUnavailable if less is enforced.
 """
 
@@ -13,7 +14,9 @@ import pkgutil
 from typing import Protocol, cast
 
 from rlm_mcp.errors import SandboxUnavailable
+from rlm_mcp.repl.launch import Started
 from rlm_mcp.repl.messages import Hello
+from rlm_mcp.repl.program import Program
 
 HINT = "RLM_SANDBOX=plain, or --sandbox plain, runs model-written code with your own rights."
 
@@ -25,6 +28,10 @@ class Box(Protocol):
 
     def require(self) -> None:
         """Nothing, where the box can be."""
+
+    async def start(self, program: Program) -> Started:
+        """A guest that is about to lock itself in."""
+        ...
 
     def proved(self, hello: Hello) -> tuple[str, ...]:
         """The layers that stand."""

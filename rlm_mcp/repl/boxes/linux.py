@@ -5,7 +5,9 @@ import sys
 
 from rlm_mcp.errors import SandboxUnavailable
 from rlm_mcp.repl.boxes import HINT
+from rlm_mcp.repl.launch import Started, on_socket
 from rlm_mcp.repl.messages import Hello
+from rlm_mcp.repl.program import Program
 
 SANDBOXED = True
 MACHINES = ("x86_64", "aarch64")
@@ -23,6 +25,11 @@ def require() -> None:
         raise SandboxUnavailable(
             f"the linux box knows {' and '.join(MACHINES)}, this is {platform.machine()}", HINT
         )
+
+
+async def start(program: Program) -> Started:
+    """This Python, in a process of its own."""
+    return await on_socket(program)
 
 
 def proved(hello: Hello) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 import sys
 
 from rlm_mcp.errors import SandboxUnavailable
+from rlm_mcp.repl.launch import Started, on_socket
 from rlm_mcp.repl.messages import Hello
+from rlm_mcp.repl.program import Program
 
 SANDBOXED = False
 
@@ -19,6 +21,11 @@ def require() -> None:
             "The REPL does not run on Windows itself yet.",
             "Run rlm-mcp inside WSL2; there the Linux sandbox works.",
         )
+
+
+async def start(program: Program) -> Started:
+    """This Python, in a process of its own."""
+    return await on_socket(program)
 
 
 def proved(hello: Hello) -> tuple[str, ...]:

@@ -201,6 +201,10 @@ class Answer:
         return self.root + self.sub
 
 
+# What keeps model-written code from the user's files, network and processes.
+Isolation = Literal["kernel", "container", "language", "none"]
+
+
 @dataclass(frozen=True, slots=True)
 class ReplLimits:
     """What one guest may use. `cell_s` is computing time: waiting for sub-calls is not counted."""
@@ -224,17 +228,20 @@ class ReplSpec:
 
 @dataclass(frozen=True, slots=True)
 class ReplState:
-    """A REPL that stands ready. `enforced` are the layers the kernel proved, in plain words.
+    """A REPL that stands ready. `enforced` are the layers that were proved, in plain words.
 
-    `sandboxed` False means that model-written code runs with the user's rights.
+    `notice` is what the user is told beside every answer, `dialect` what the model must know of
+    this Python; both None for a sandboxed CPython.
     """
 
     handle: str
     epoch: int
     box: str
-    sandboxed: bool
+    isolation: Isolation
     enforced: tuple[str, ...]
     python: str
+    notice: str | None = None
+    dialect: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

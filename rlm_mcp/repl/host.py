@@ -43,7 +43,6 @@ class HostedGuest:
     def __init__(self, box: str, child: Child, limits: ReplLimits, listener: Listener) -> None:
         self.box = box
         self.limits = limits
-        self.sandboxed = False
         self.enforced: tuple[str, ...] = ()
         self.python = ""
         self.gone = anyio.Event()
@@ -64,18 +63,19 @@ class HostedGuest:
             SandboxUnavailable: less is enforced than the box promises.
             ReplUnavailable: it does not start.
         """
-        name, rules = boxes.find(box)
+        rules = boxes.load(box)
+        rules.require()
         child = Child(await rules.start(program), frame_limit(limits))
-        guest = cls(name, child, limits, listener)
+        guest = cls(box, child, limits, listener)
         tasks.start_soon(guest._serve)
-        guest.send({"t": "setup", "box": name, "memory_bytes": limits.memory_bytes})
+        guest.send({"t": "setup", "box": box, "memory_bytes": limits.memory_bytes})
         try:
             hello = await guest._hello()
             guest.enforced = rules.proved(hello)
         except BaseException:
             guest.kill("was refused")
             raise
-        guest.sandboxed, guest.python = rules.SANDBOXED, hello.python
+        guest.python = hello.python
         guest._space_bytes = hello.space_bytes
         return guest
 

@@ -8,8 +8,8 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
-from rlm_mcp.errors import ReplUnavailable
-from rlm_mcp.repl import program
+from rlm_mcp.errors import ReplUnavailable, SandboxUnavailable
+from rlm_mcp.repl import boxes, program
 from rlm_mcp.repl.host import HostedGuest, Listener
 from rlm_mcp.repl.repl import Repl
 from rlm_mcp.types import Batch, Cell, Cursor, ReplLimits, ReplSpec, ReplState, Reply
@@ -19,7 +19,7 @@ class LocalBackend:
     """Runs every REPL as a guest process of its own; leaving the context ends them all.
 
     `cache` is a folder for the guests' compiled program. `box` is a box's name, or `auto` for the
-    first one that keeps model-written code from the user's files.
+    strongest that works here without being asked for.
     """
 
     def __init__(self, cache: Path, box: str = "auto") -> None:
@@ -82,7 +82,16 @@ class LocalBackend:
                     f"The guest's program cannot be written: {error}.",
                     f"Make {self._cache} writable or move it with RLM_HOME.",
                 ) from error
-        return await HostedGuest.start(self._box, self._program, limits, listener, self._tasks)
+        refusals = []
+        for box in boxes.candidates(self._box):
+            try:
+                guest = await HostedGuest.start(box, self._program, limits, listener, self._tasks)
+            except SandboxUnavailable as refusal:
+                refusals.append(refusal)
+            else:
+                self._box = box
+                return guest
+        raise boxes.none_works(refusals)
 
     def _find(self, handle: str) -> Repl:
         if handle not in self._repls:

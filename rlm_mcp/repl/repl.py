@@ -6,6 +6,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from rlm_mcp.errors import ReplUnavailable, StaleEpoch
+from rlm_mcp.repl import boxes
 from rlm_mcp.repl.cell import RunningCell
 from rlm_mcp.repl.guest.wire import BadFrame
 from rlm_mcp.repl.host import HostedGuest, Listener
@@ -59,13 +60,16 @@ class Repl:
             self._fence(spec.epoch)
             self._limits = spec.limits
             guest = await self._with_contexts(spec.contexts)
+            rules = boxes.load(guest.box)
             return ReplState(
                 handle=self._handle,
                 epoch=self._epoch,
                 box=guest.box,
-                sandboxed=guest.sandboxed,
+                isolation=rules.ISOLATION,
                 enforced=guest.enforced,
                 python=guest.python,
+                notice=rules.NOTICE,
+                dialect=rules.DIALECT,
             )
 
     async def submit(self, epoch: int, cell: Cell) -> Cursor:

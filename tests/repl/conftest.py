@@ -20,7 +20,7 @@ def cache(program_cache):
 @pytest.fixture(params=boxes.names())
 def box(request):
     try:
-        boxes.find(request.param)
+        boxes.load(request.param).require()
     except SandboxUnavailable as refusal:
         pytest.skip(refusal.message)
     return request.param

@@ -24,7 +24,7 @@ ESCAPES = Path(__file__).with_name("escapes.py")
 @pytest.fixture(autouse=True)
 def linux():
     try:
-        boxes.find("linux")
+        boxes.load("linux").require()
     except SandboxUnavailable as refusal:
         pytest.skip(refusal.message)
 

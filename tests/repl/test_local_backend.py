@@ -34,7 +34,7 @@ async def gone(pid: int) -> None:
 async def test_the_state_says_what_the_box_enforces(repl, box):
     state = await repl.open()
     assert (state.handle, state.epoch, state.box) == ("h", 1, box)
-    assert state.sandboxed == (box != "plain")
+    assert (state.isolation == "none") == (box == "plain")
     assert "memory 512 MB" in state.enforced
     assert state.python == sys.version.split()[0]
 
@@ -283,7 +283,7 @@ async def test_no_guest_outlives_a_killed_host(cache, box, code):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a sandbox yet")
 async def test_auto_takes_the_sandbox_where_there_is_one(cache):
     async with LocalBackend(cache) as backend:
-        assert (await Driver(backend).open()).sandboxed
+        assert (await Driver(backend).open()).isolation == "kernel"
 
 
 @pytest.mark.skipif(sys.platform == "linux", reason="Linux has a sandbox")
@@ -296,9 +296,9 @@ async def test_auto_says_how_to_go_without_a_sandbox(cache):
 async def test_a_proof_with_a_hole_refuses_to_start():
     hello = boxes.Hello(python="3", layers=("seccomp",), probes={"fork": False}, space_bytes=0)
     with pytest.raises(SandboxUnavailable, match="did not refuse the sandboxed process: fork"):
-        boxes.find("linux")[1].proved(hello)
+        boxes.load("linux").proved(hello)
     with pytest.raises(SandboxUnavailable, match="no probe"):
-        boxes.find("linux")[1].proved(replace(hello, probes={}))
+        boxes.load("linux").proved(replace(hello, probes={}))
 
 
 async def test_a_program_folder_that_cannot_be_written_is_named(tmp_path):

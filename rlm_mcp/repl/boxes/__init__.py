@@ -1,9 +1,11 @@
 """Boxes a guest runs in: one module a platform or means, found by its file name.
 
-A box is a module here (what the host knows of it) and one of the same name in the guest (how it
-locks itself in). The module here has
+A box is a module here: what the host knows of it. Most have one of the same name in the guest, by
+which it locks itself in. The module here has
 
-- `SANDBOXED`: whether the kernel keeps model-written code from the user's files and network;
+- `ISOLATION`: what keeps model-written code from the user's files, network and processes;
+- `NOTICE`: what the user is told beside every answer, None if nothing needs to be;
+- `DIALECT`: what the model must know of this box's Python, None if it is CPython as it knows it;
 - `require()`: raises SandboxUnavailable where the box cannot be;
 - `start(program)`: a guest's process that will lock itself into the box, and the wire to it;
 - `proved(hello)`: the layers in plain words; raises SandboxUnavailable if less is enforced.
@@ -17,14 +19,18 @@ from rlm_mcp.errors import SandboxUnavailable
 from rlm_mcp.repl.launch import Started
 from rlm_mcp.repl.messages import Hello
 from rlm_mcp.repl.program import Program
+from rlm_mcp.types import Isolation
 
 HINT = "RLM_SANDBOX=plain, or --sandbox plain, runs model-written code with your own rights."
+AUTOMATIC: tuple[Isolation, ...] = ("kernel", "language")
 
 
 class Box(Protocol):
     """A module of this folder."""
 
-    SANDBOXED: bool
+    ISOLATION: Isolation
+    NOTICE: str | None
+    DIALECT: str | None
 
     def require(self) -> None:
         """Nothing, where the box can be."""
@@ -43,31 +49,26 @@ def names() -> tuple[str, ...]:
     return tuple(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def find(name: str) -> tuple[str, Box]:
-    """The box of that name; `auto` is the first one that keeps code from the user's files.
-
-    Raises:
-        SandboxUnavailable: it cannot be on this machine.
-    """
-    if name != "auto":
-        box = _load(name)
-        box.require()
-        return name, box
-    reasons = []
-    for candidate in names():
-        box = _load(candidate)
-        if box.SANDBOXED:
-            try:
-                box.require()
-            except SandboxUnavailable as refusal:
-                reasons.append(refusal.message)
-            else:
-                return candidate, box
-    raise SandboxUnavailable(
-        f"No sandbox works on this machine: {'; '.join(reasons)}",
-        HINT,
-    )
-
-
-def _load(name: str) -> Box:
+def load(name: str) -> Box:
+    """The box of that name."""
     return cast("Box", importlib.import_module(f"{__name__}.{name}"))
+
+
+def candidates(wanted: str) -> tuple[str, ...]:
+    """The boxes to try, in order; for `auto` those nobody needs to ask for, strongest first."""
+    if wanted != "auto":
+        return (wanted,)
+    ranked = [
+        (AUTOMATIC.index(kind), name)
+        for name in names()
+        if (kind := load(name).ISOLATION) in AUTOMATIC
+    ]
+    return tuple(name for _, name in sorted(ranked))
+
+
+def none_works(refusals: list[SandboxUnavailable]) -> SandboxUnavailable:
+    """The error where every candidate refused."""
+    if len(refusals) == 1:
+        return refusals[0]
+    reasons = "; ".join(refusal.message.rstrip(".") for refusal in refusals)
+    return SandboxUnavailable(f"No sandbox works on this machine: {reasons}.", HINT)

@@ -8,8 +8,11 @@ from rlm_mcp.repl.boxes import HINT
 from rlm_mcp.repl.launch import Started, on_socket
 from rlm_mcp.repl.messages import Hello
 from rlm_mcp.repl.program import Program
+from rlm_mcp.types import Isolation
 
-SANDBOXED = True
+ISOLATION: Isolation = "kernel"
+NOTICE: str | None = None
+DIALECT: str | None = None
 MACHINES = ("x86_64", "aarch64")
 
 

@@ -6,8 +6,13 @@ from rlm_mcp.errors import SandboxUnavailable
 from rlm_mcp.repl.launch import Started, on_socket
 from rlm_mcp.repl.messages import Hello
 from rlm_mcp.repl.program import Program
+from rlm_mcp.types import Isolation
 
-SANDBOXED = False
+ISOLATION: Isolation = "none"
+NOTICE: str | None = (
+    "UNSAFE: model-written code ran with your account's rights (RLM_SANDBOX=plain)."
+)
+DIALECT: str | None = None
 
 
 def require() -> None:

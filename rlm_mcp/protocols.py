@@ -1,6 +1,6 @@
 """The seams: a model, a REPL back end, a sink for events."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rlm_mcp.events import Event
@@ -40,7 +40,7 @@ class Model(Protocol):
         messages: Sequence[Message],
         *,
         max_tokens: int | None = None,
-        on_retry: Callable[[Retry], Awaitable[None]] | None = None,
+        on_retry: Callable[[Retry], None] | None = None,
     ) -> Completion:
         """Ask once, retrying what may pass.
 
@@ -91,8 +91,8 @@ class ReplBackend(Protocol):
 
 
 class Sink(Protocol):
-    """Where events go. A sink that must not lose any returns only when the event is safe."""
+    """Where events go. Saying what happened never waits and cannot be cancelled."""
 
-    async def emit(self, event: Event) -> None:
-        """Take one event."""
+    def emit(self, event: Event) -> None:
+        """Take one event. A sink that lost one raises that at the next."""
         ...

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
-from anyio.abc import TaskGroup
 
 from rlm_mcp.contexts.loader import LoadProgress, load
 from rlm_mcp.contexts.store import ContextStore
@@ -24,15 +23,17 @@ from rlm_mcp.llm.models import ModelPair, Models
 from rlm_mcp.protocols import Sink
 from rlm_mcp.repl.local import LocalBackend
 from rlm_mcp.runs.costs import Costs, costs
-from rlm_mcp.runs.jobs import Fan, Job, Jobs
+from rlm_mcp.runs.jobs import Job, Jobs
 from rlm_mcp.runs.journal import Journal, RunRow
 from rlm_mcp.runs.status import RunStatus
 from rlm_mcp.runs.trace import Trace, trace
 from rlm_mcp.settings import Settings
+from rlm_mcp.tasks import background
 from rlm_mcp.types import Answer, Budget, ContextInfo, CostScope, Detail
 from rlm_mcp.words import sendable
 
 REAP_EVERY_S = 30.0
+WRITTEN_S = 15.0  # longer than the journal waits for a locked file
 STOP_S = 30.0  # longer than a cancelled run takes to write down its best
 CLOSE_S = 5.0
 
@@ -163,13 +164,11 @@ class Service:
         self.session(session.handle)  # finding a model may take long enough for its end
         run_id = f"run_{secrets.token_urlsafe(9)}"
         status = RunStatus()
-        journal = self.journal.sink(run_id, session.handle, session.epoch)
+        sink = self.journal.sink(run_id, session.handle, session.epoch, (status, *sinks))
         ports = Ports(
             root=pair.root,
             sub=pair.sub,
-            calls=Calls(
-                Ledger(query.budget or self.settings.budget), Fan((journal, status, *sinks))
-            ),
+            calls=Calls(Ledger(query.budget or self.settings.budget), sink),
             backend=self.backend,
             store=self.store,
             limits=self.settings.limits,
@@ -192,6 +191,8 @@ class Service:
             try:
                 return await run.answer()
             finally:
+                with anyio.move_on_after(WRITTEN_S, shield=True):
+                    await sink.written()
                 session.used_at = anyio.current_time()
 
         self.jobs.start(job, work)
@@ -269,32 +270,15 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         JournalFailed: the data folder cannot be used.
     """
     home = settings.home.expanduser()
-    journal = await Journal.open(home / "journal.sqlite3")
-    try:
-        async with (
-            LocalBackend(home / "cache", settings.sandbox) as backend,
-            Models(settings) as models,
-            _background() as tasks,
-        ):
-            service = Service(settings, ContextStore(home), journal, models, backend, Jobs(tasks))
-            tasks.start_soon(service.reap)
-            yield service
-    finally:
-        with anyio.move_on_after(CLOSE_S, shield=True):
-            await journal.aclose()
-
-
-@asynccontextmanager
-async def _background() -> AsyncIterator[TaskGroup]:
-    """Tasks that end with the block."""
-    tasks = anyio.create_task_group()
-    await tasks.__aenter__()
-    try:
-        yield tasks
-    finally:
-        tasks.cancel_scope.cancel()
-        # Not told of the block's error, the group does not wrap it: it passes as it was raised.
-        await tasks.__aexit__(None, None, None)
+    async with (
+        Journal.open(home / "journal.sqlite3") as journal,
+        LocalBackend(home / "cache", settings.sandbox) as backend,
+        Models(settings) as models,
+        background() as tasks,
+    ):
+        service = Service(settings, ContextStore(home), journal, models, backend, Jobs(tasks))
+        tasks.start_soon(service.reap)
+        yield service
 
 
 def _origin(sources: Sequence[str]) -> str:

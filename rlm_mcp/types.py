@@ -230,7 +230,9 @@ class ReplSpec:
 class ReplState:
     """A REPL that stands ready. `enforced` are the layers that were proved, in plain words.
 
-    `notice` is what the user is told beside every answer, `dialect` what the model must know of
+    `refused` are forbidden deeds: the guest tried each of them and none went through.
+    `checkpoints`: a cell whose process is lost is rolled back by a copy and not by running the cells
+    before it again. `notice` is what the user is told beside every answer, `dialect` what the model must know of
     this Python; both None for a sandboxed CPython.
     """
 
@@ -240,6 +242,8 @@ class ReplState:
     isolation: Isolation
     enforced: tuple[str, ...]
     python: str
+    checkpoints: bool
+    refused: tuple[str, ...] = ()
     notice: str | None = None
     dialect: str | None = None
 

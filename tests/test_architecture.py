@@ -15,7 +15,7 @@ from rlm_mcp import errors
 PACKAGE = Path(rlm_mcp.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
-BOTTOM = {"errors", "types", "events", "protocols", "settings", "tokens", "words"}
+BOTTOM = {"errors", "types", "events", "protocols", "settings", "tasks", "tokens", "words"}
 ARROWS = {
     "contexts": {"contexts"},
     "llm": {"llm"},

@@ -1,12 +1,14 @@
 """The service as its front ends use it: a real store, guest and endpoint, a scripted model."""
 
-from contextlib import asynccontextmanager, suppress
+import sqlite3
+from contextlib import asynccontextmanager, closing, suppress
 
 import anyio
 import pytest
 
 from rlm_mcp.errors import (
     EndpointUnreachable,
+    JournalFailed,
     ReplUnavailable,
     RunInterrupted,
     SourceMissing,
@@ -201,11 +203,30 @@ async def test_an_ended_run_can_be_read_by_a_later_process(endpoint):
 
 async def test_a_run_whose_server_died_says_so(service):
     sink = service.journal.sink("run_x", "ses", await service.journal.claim("ses"))
-    await sink.emit(RunStarted("", "q", "ses", (), "m", "m", Budget()))
+    sink.emit(RunStarted("", "q", "ses", (), "m", "m", Budget()))
+    await sink.written()
 
     view = await service.view("run_x")
 
     assert isinstance(view.error, RunInterrupted)
+
+
+async def test_a_run_whose_events_cannot_be_kept_has_failed(service, stage):
+    stage.script = stuck = Stuck()
+    job = await service.start(await service.new_session(), Query("go"))
+    await stuck.asked.wait()
+
+    path = service.settings.home.expanduser() / "journal.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("ALTER TABLE events RENAME TO gone")
+        stuck.go_on.set()
+        await job.ended.wait()
+        other.execute("ALTER TABLE gone RENAME TO events")
+
+    assert isinstance(job.outcome, JournalFailed)
+    stage.script = script
+    view = await ask(service, await service.new_session(), "FINAL('next')")
+    assert view.answer.text == "next"
 
 
 async def test_an_endpoint_that_is_down_at_start_is_found_when_it_is_up(tmp_path):

@@ -7,6 +7,7 @@ import click
 
 from rlm_mcp.cli.ask import ask
 from rlm_mcp.cli.demo import demo
+from rlm_mcp.cli.doctor import doctor
 from rlm_mcp.cli.serve import serve
 from rlm_mcp.cli.traces import traces
 from rlm_mcp.errors import RlmError
@@ -28,7 +29,7 @@ def command(context: click.Context) -> None:
         context.invoke(serve)
 
 
-for subcommand in (serve, ask, demo, traces):
+for subcommand in (serve, ask, demo, doctor, traces):
     command.add_command(subcommand)
 
 

@@ -69,7 +69,7 @@ class Stage:
             f"{_millions(info)}, in a variable of the REPL and in no prompt",
         )
 
-    async def emit(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Show what of an event a person follows."""
         match event:
             case CallEnded(role="root"):

@@ -14,7 +14,6 @@ from rlm_mcp.words import clip
 
 PROMPT_CHARS = 600
 REPLY_CHARS = 64_000
-SETTLE_S = 15.0  # longer than the journal waits for a locked file
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +46,12 @@ class Calls:
         """
         node, role = site.admission.node, site.admission.role
 
-        async def on_retry(retry: Retry) -> None:
-            await self.sink.emit(
-                CallRetried(node, site.call, retry.attempt, retry.reason, retry.wait_s)
-            )
+        def on_retry(retry: Retry) -> None:
+            self.sink.emit(CallRetried(node, site.call, retry.attempt, retry.reason, retry.wait_s))
 
         outcome: CallOutcome = "failed"
         result: Completion | EndpointError | None = None
-        await self.sink.emit(
+        self.sink.emit(
             CallStarted(
                 node=node,
                 call=site.call,
@@ -76,11 +73,10 @@ class Calls:
             outcome = "cancelled"
             raise
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(SETTLE_S):
-                await self._end(model, site, outcome, result)
+            self._end(model, site, outcome, result)
         return result
 
-    async def _end(
+    def _end(
         self,
         model: Model,
         site: CallSite,
@@ -91,7 +87,7 @@ class Calls:
         completion = result if isinstance(result, Completion) else None
         usage = result.usage if result is not None else None
         self.ledger.settle(site.admission, model.name, usage or Usage(calls=1))
-        await self.sink.emit(
+        self.sink.emit(
             CallEnded(
                 node=site.admission.node,
                 call=site.call,

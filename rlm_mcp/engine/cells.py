@@ -1,14 +1,15 @@
 """Run one cell in a REPL and answer what it asks meanwhile."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio
 from anyio.abc import TaskGroup
 
-from rlm_mcp.errors import ReplError, RlmError, StaleEpoch
+from rlm_mcp.errors import ReplError, StaleEpoch
 from rlm_mcp.protocols import ReplBackend
+from rlm_mcp.tasks import background
 from rlm_mcp.types import CallAsked, Cell, CellDone, CellResult, Cursor, Reply
 
 PUMP_S = 30.0
@@ -34,14 +35,19 @@ class Repl:
         cursor = await self.backend.submit(self.handle, self.epoch, cell)
         result = None
         try:
-            async with _answering() as answers:
-                result = self.last = await self._follow(cell.id, cursor, answers)
-                answers.cancel_scope.cancel()
+            result = self.last = await self._result(cell.id, cursor)
         finally:
             if result is None:
                 await self._interrupt(cell.id, cursor)
-        assert result is not None  # the group raised otherwise
         return result
+
+    async def _result(self, cell_id: str, cursor: Cursor) -> CellResult:
+        batch = await self.backend.pump(self.handle, cell_id, cursor, wait_s=PUMP_S)
+        match batch.events:
+            case (CellDone(result),):  # as most cells, it asked nothing
+                return result
+        async with background() as answers:
+            return await self._follow(cell_id, cursor, answers)
 
     async def _interrupt(self, cell_id: str, cursor: Cursor) -> None:
         """Stop a cell that nobody waits for any more; who ended or took over has stopped it."""
@@ -67,19 +73,3 @@ class Repl:
     async def _reply(self, cell_id: str, cursor: Cursor, asked: CallAsked) -> None:
         reply = await self.answer(asked)
         await self.backend.pump(self.handle, cell_id, cursor, (reply,))
-
-
-@contextlib.asynccontextmanager
-async def _answering() -> AsyncIterator[TaskGroup]:
-    """A task group whose failure by an error of ours comes out as that error."""
-    try:
-        async with anyio.create_task_group() as tasks:
-            yield tasks
-    except BaseExceptionGroup as group:
-        ours, others = group.split(RlmError)
-        if ours is None or others is not None:
-            raise
-        first: BaseException = ours
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from group

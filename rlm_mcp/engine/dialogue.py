@@ -1,6 +1,6 @@
 """The conversation with the root model of one node: ask, and make room where it is too tight."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rlm_mcp.engine.calls import Calls, CallSite
@@ -25,7 +25,7 @@ class Dialogue:
     calls: Calls
     history: History
     reply_tokens: int
-    note: Callable[[str], Awaitable[None]]
+    note: Callable[[str], None]
     _asked: int = 0
     _has_grown: bool = False
 
@@ -49,7 +49,7 @@ class Dialogue:
             except PromptTooLong:
                 if not self.history.fold():
                     raise
-                await self.note("The history outgrew the model's window; old outputs were folded.")
+                self.note("The history outgrew the model's window; old outputs were folded.")
             except ReplyEmpty:
                 if not self._grow():
                     raise

@@ -47,7 +47,6 @@ from rlm_mcp.types import (
 )
 
 NESTED_AT_ONCE = 4
-SETTLE_S = 15.0  # longer than the journal waits for a locked file
 # A tenth of the window for one output, at three characters a token.
 OUTPUT_CHARS_PER_WINDOW_TOKEN = 0.3
 LEAST_OUTPUT_CHARS = 800
@@ -134,13 +133,13 @@ class Node:
         await self._open()
         while (limit := self._limit()) is None:
             self.turn += 1
-            await self._emit(TurnStarted(self.question.node, self.turn))
+            self._emit(TurnStarted(self.question.node, self.turn))
             try:
                 text = await self._turn(last=False)
             except (EndpointError, ReplError) as error:
                 if self.turn == 1:
                     raise
-                await self.note(f"The run broke off: {error.message}")
+                self.note(f"The run broke off: {error.message}")
                 return Outcome(
                     await self.best(), "endpoint" if isinstance(error, EndpointError) else "errors"
                 )
@@ -169,11 +168,10 @@ class Node:
         state = await ports.backend.open(
             ReplSpec(question.handle, question.epoch, question.contexts, limits)
         )
-        await self._emit(ReplReady(question.node, state.box, state.sandboxed, state.enforced))
-        if not state.sandboxed:
-            await self.note(
-                "No sandbox: model-written code ran with your rights (RLM_SANDBOX=plain)."
-            )
+        sandboxed = state.isolation != "none"
+        self._emit(ReplReady(question.node, state.box, sandboxed, state.enforced))
+        if state.notice is not None:
+            self.note(state.notice)
         recursion = question.depth + 1 < ports.calls.ledger.budget.depth
         self._subcalls = SubCalls(
             node=question.node,
@@ -254,7 +252,7 @@ class Node:
                     results.pop()
         if given is not None:
             if given.cut:
-                await self.note("The answer was longer than a run may return; its end is cut.")
+                self.note("The answer was longer than a run may return; its end is cut.")
             return given.text if is_answer(given.text) else None
         if reply.final is None or not is_answer(reply.final.argument):
             return None
@@ -294,20 +292,19 @@ class Node:
         self._cells += 1
         self._may_answer = True
         cell_id = f"{self.question.run_id}.{self._id(f'c{self._cells}')}"
-        await self._emit(CellStarted(self.question.node, cell_id, self.turn, code))
+        self._emit(CellStarted(self.question.node, cell_id, self.turn, code))
         try:
             result = await self._repl.run(Cell(cell_id, code, fresh_answer=self._cells == 1))
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(SETTLE_S):
-                await self._ended(cell_id, self._repl.last)
+            self._ended(cell_id, self._repl.last)
         return result
 
-    async def _ended(self, cell_id: str, result: CellResult | None) -> None:
+    def _ended(self, cell_id: str, result: CellResult | None) -> None:
         if result is None or result.cell_id != cell_id:
             result = CellResult(cell_id, "died", "", 0, "The REPL is gone.", 0.0, lost=True)
         self.variables = result.variables
         self.drafts.from_cell(result, final_holds=False)
-        await self._emit(
+        self._emit(
             CellEnded(
                 node=self.question.node,
                 cell=cell_id,
@@ -327,7 +324,7 @@ class Node:
         try:
             text = await self._turn(last=True)
         except (EndpointError, ReplError) as error:
-            await self.note(f"The run broke off at its limit of {limit}: {error.message}")
+            self.note(f"The run broke off at its limit of {limit}: {error.message}")
             text = None
         return await self.best() if text is None else text
 
@@ -342,9 +339,7 @@ class Node:
             with contextlib.suppress(ReplError):
                 result = await self._run(f"FINAL_VAR({name!r})")
                 if result.final and is_answer(result.final.text):
-                    await self.note(
-                        f"The answer is the variable `{name}`: the model had not finished."
-                    )
+                    self.note(f"The answer is the variable `{name}`: the model had not finished.")
                     return result.final.text
         return self.drafts.text
 
@@ -361,10 +356,10 @@ class Node:
     def _id(self, name: str) -> str:
         return f"{self.question.node}.{name}" if self.question.node else name
 
-    async def note(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Say something to the person, in the events and beside the answer."""
         self.notes.append(text)
-        await self._emit(Note(self.question.node, text))
+        self._emit(Note(self.question.node, text))
 
-    async def _emit(self, event: Event) -> None:
-        await self.ports.calls.sink.emit(event)
+    def _emit(self, event: Event) -> None:
+        self.ports.calls.sink.emit(event)

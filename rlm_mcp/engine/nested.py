@@ -45,7 +45,7 @@ async def nest(question: Question, ports: Ports, request: SubRequest) -> SubRepl
 async def _solved(node: Node) -> SubReply:
     question, ports = node.question, node.ports
     ledger, sink = ports.calls.ledger, ports.calls.sink
-    await sink.emit(
+    sink.emit(
         RunStarted(
             node=question.node,
             query=clip(question.query, QUERY_CHARS),
@@ -60,13 +60,12 @@ async def _solved(node: Node) -> SubReply:
     try:
         outcome = await node.solve()
     except RlmError as error:
-        await sink.emit(RunFailed(question.node, error.message, error.hint))
+        sink.emit(RunFailed(question.node, error.message, error.hint))
         raise
     except anyio.get_cancelled_exc_class():
-        with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_S):
-            await sink.emit(_ended(node, Outcome(node.drafts.text, "cancelled"), began))
+        sink.emit(_ended(node, Outcome(node.drafts.text, "cancelled"), began))
         raise
-    await sink.emit(_ended(node, outcome, began))
+    sink.emit(_ended(node, outcome, began))
     if outcome.stopped_by == "answer":
         return SubReply(outcome.text)
     best = clip(outcome.text, DRAFT_CHARS) or "nothing"

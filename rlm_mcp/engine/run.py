@@ -40,16 +40,16 @@ class Run:
             RlmError: the run failed before it had anything to say.
         """
         node = Node(self.question, self.ports, nest)
-        await self._emit(self._started())
+        self._emit(self._started())
         try:
             outcome = await self._outcome(node)
             with anyio.CancelScope(shield=True):
                 answer = await self._finish(node, outcome)
         except RlmError as error:
-            await self._emit(RunFailed("", error.message, error.hint))
+            self._emit(RunFailed("", error.message, error.hint))
             raise
         except Exception as error:
-            await self._emit(RunFailed("", f"{type(error).__name__}: {error}", BROKEN_HINT))
+            self._emit(RunFailed("", f"{type(error).__name__}: {error}", BROKEN_HINT))
             raise
         return answer
 
@@ -87,7 +87,7 @@ class Run:
         citations = await self._citations(node, outcome.text)
         if ledger.budget.cost is not None and ledger.unpriced:
             names = ", ".join(sorted(ledger.unpriced))
-            await node.note(f"No price is set for {names}: the cost limit did not count its calls.")
+            node.note(f"No price is set for {names}: the cost limit did not count its calls.")
         answer = Answer(
             run_id=self.question.run_id,
             text=outcome.text,
@@ -99,7 +99,7 @@ class Run:
             seconds=ledger.seconds,
             notes=tuple(node.notes),
         )
-        await self._emit(
+        self._emit(
             RunEnded(
                 node="",
                 stopped_by=answer.stopped_by,
@@ -120,8 +120,8 @@ class Run:
         try:
             return await anyio.to_thread.run_sync(find)
         except (RlmError, OSError) as error:
-            await node.note(f"Citations could not be looked up: {error}")
+            node.note(f"Citations could not be looked up: {error}")
             return ()
 
-    async def _emit(self, event: Event) -> None:
-        await self.ports.calls.sink.emit(event)
+    def _emit(self, event: Event) -> None:
+        self.ports.calls.sink.emit(event)

@@ -100,6 +100,11 @@ class RemoteModel:
         self._patience_s = patience_s
 
     @property
+    def url(self) -> str:
+        """Where it is asked, without user name and password."""
+        return self._connection.endpoint.url
+
+    @property
     def slots(self) -> int:
         """How many requests the endpoint is given at a time."""
         return self._connection.throttle.slots

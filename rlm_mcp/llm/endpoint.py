@@ -1,5 +1,6 @@
 """One address and its key: sends a chat request, reads whatever comes back."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from rlm_mcp.llm.refusals import (
     read_refusal,
     refusal_of,
 )
-from rlm_mcp.llm.transport import open_client
+from rlm_mcp.llm.transport import Lanes
 from rlm_mcp.llm.wire import (
     Dialect,
     EventLines,
@@ -71,18 +72,20 @@ class Endpoint:
         address = httpx.URL(url)
         self.url = str(address.copy_with(userinfo=b""))
         self.listed: tuple[str, ...] = ()
-        self._root = str(address).removesuffix("/").removesuffix("/v1")
-        self._chat_url = httpx.URL(f"{str(address).removesuffix('/')}/chat/completions")
+        self._root = self.url.removesuffix("/").removesuffix("/v1")
+        self._chat_url = httpx.URL(f"{self.url.removesuffix('/')}/chat/completions")
         self._key = key
         self._idle_s = idle_s
         self._dialect = Dialect()
         headers = {"content-type": "application/json"}
-        if key:
+        if address.userinfo:
+            name_and_password = f"{address.username}:{address.password}".encode()
+            headers["authorization"] = f"Basic {b64encode(name_and_password).decode()}"
+        elif key:
             headers["authorization"] = f"Bearer {key}"
-        self._client = open_client(url, headers)
+        self._lanes = Lanes(address, headers)
 
     async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
         return self
 
     async def __aexit__(
@@ -91,7 +94,7 @@ class Endpoint:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._client.__aexit__(kind, error, trace)
+        await self._lanes.aclose()
 
     def target(self, model: str) -> Target:
         """What errors about a request to `model` name."""
@@ -105,7 +108,9 @@ class Endpoint:
         """
         try:
             with anyio.fail_after(timeout_s):
-                async with self._client.stream("GET", self._root + path) as response:
+                async with aclosing(
+                    await self._lanes.send("GET", httpx.URL(self._root + path))
+                ) as response:
                     body = await self._whole_body(response, _PROBE_BYTES)
                     return Fetched(response.status_code, response.headers, body)
         except TimeoutError:
@@ -141,8 +146,7 @@ class Endpoint:
         response: httpx.Response | None = None
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + self._idle_s) as idle:
-                request = self._client.build_request("POST", self._chat_url, content=body)
-                response = await self._client.send(request, stream=True)
+                response = await self._lanes.send("POST", self._chat_url, body)
                 async with aclosing(response):
                     return await self._read(response, builder, idle, max_tokens)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
@@ -175,10 +179,12 @@ class Endpoint:
         lines, received = EventLines(), 0
         most = inf if max_tokens is None else _CHARS_PER_TOKEN * max_tokens + _CHARS_SPARE
         async for chunk in response.aiter_bytes():
+            said = False
             for payload in lines.feed(chunk):
+                said = True
                 if refusal := self._take(payload, builder):
                     return refusal
-                # Only data counts: comments keep a line open for hours without a reply.
+            if said:  # comments do not count: they keep a line open for hours without a reply
                 patience_s = _TAIL_S if builder.is_complete else self._idle_s
                 idle.deadline = anyio.current_time() + patience_s
             received += len(chunk)

@@ -8,7 +8,7 @@ import anyio
 from rlm_mcp.errors import EndpointBusy, EndpointError, EndpointFailed, EndpointUnreachable
 from rlm_mcp.types import Completion, Retry
 
-OnRetry = Callable[[Retry], Awaitable[None]]
+OnRetry = Callable[[Retry], None]
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 8.0
@@ -39,7 +39,7 @@ async def with_retries(
                 raise
             reason = error.message
         if on_retry is not None:
-            await on_retry(Retry(number, reason, wait_s))
+            on_retry(Retry(number, reason, wait_s))
         await anyio.sleep(wait_s)
         number += 1
 

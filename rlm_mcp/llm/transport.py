@@ -1,4 +1,4 @@
-"""HTTP clients: the one place that makes them.
+"""HTTP connections: the one place that makes them.
 
 httpx's own pool walks all its connections several times for every request: 12 ms of computing a
 call at 64 in flight (encode/httpx discussion 3215). One connection per call in flight, the last
@@ -24,29 +24,24 @@ _CONNECT_S = 5.0
 _CLOSE_S = 1.0
 
 
-def open_client(url: str, headers: dict[str, str]) -> httpx.AsyncClient:
-    """A client for one endpoint, to be closed by its owner.
+class Lanes:
+    """Sends requests to one origin, each on a connection of its own while it is in flight.
 
-    How many requests run at once is the caller's to bound, and how long an endpoint may be silent
-    too: only connecting has a limit here, 5 s. Proxies are taken from the environment, except for
+    How many there are at once is the caller's to bound, and how long an endpoint may be silent too:
+    only connecting has a limit here, 5 s. Proxies are taken from the environment, except for
     loopback, where a local model server is meant and no proxy could reach it.
-
-    Raises:
-        SettingsInvalid: the environment names a proxy that is none for HTTP.
     """
-    return httpx.AsyncClient(
-        headers={"user-agent": "rlm-mcp", "accept-encoding": "identity", **headers},
-        timeout=httpx.Timeout(None, connect=_CONNECT_S),
-        transport=LaneTransport(httpx.URL(url)),
-    )
 
+    def __init__(self, url: httpx.URL, headers: dict[str, str]) -> None:
+        """`headers` go with every request.
 
-class LaneTransport(httpx.AsyncBaseTransport):
-    """Gives every request to one origin a connection of its own while it is in flight."""
-
-    def __init__(self, url: httpx.URL) -> None:
+        Raises:
+            SettingsInvalid: the environment names a proxy that is none for HTTP.
+        """
         proxy = _proxy_for(url)
         self._origin = _raw(url).origin
+        own = {"host": url.netloc.decode(), "user-agent": "rlm-mcp", "accept-encoding": "identity"}
+        self._headers = httpx.Headers(own | headers).raw
         # Only makes connections; the pooling it is named for stays unused.
         self._maker = httpcore.AsyncConnectionPool(
             ssl_context=_tls(url, proxy),
@@ -56,19 +51,23 @@ class LaneTransport(httpx.AsyncBaseTransport):
         )
         self._idle: list[httpcore.AsyncConnectionInterface] = []
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request on an idle connection or a new one."""
-        lane = await self._take()
-        assert isinstance(request.stream, httpx.AsyncByteStream)
-        raw = httpcore.Request(
-            method=request.method,
-            url=_raw(request.url),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
+    async def send(self, method: str, url: httpx.URL, body: bytes | None = None) -> httpx.Response:
+        """Send a request on an idle connection or a new one; the caller closes the response.
+
+        Raises:
+            httpx.RequestError: no response came.
+        """
+        length = [] if body is None else [(b"content-length", b"%d" % len(body))]
+        request = httpcore.Request(
+            method,
+            _raw(url),
+            headers=[*self._headers, *length],
+            content=body,
+            extensions={"timeout": {"connect": _CONNECT_S}},
         )
+        lane = await self._take()
         with _as_httpx():
-            response = await lane.handle_async_request(raw)
+            response = await lane.handle_async_request(request)
         assert isinstance(response.stream, AsyncIterable)
         return httpx.Response(
             response.status,

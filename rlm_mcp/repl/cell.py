@@ -7,7 +7,7 @@ import anyio
 
 from rlm_mcp.repl.guest.wire import BadFrame, Message
 from rlm_mcp.repl.messages import Call
-from rlm_mcp.types import CallAsked, CellDone, CellResult, ReplEvent, Reply
+from rlm_mcp.types import CallAsked, Cell, CellDone, CellResult, ReplEvent, Reply
 
 CALLS_AT_A_TIME = 512
 CHARS_AT_A_TIME = 5
@@ -17,7 +17,6 @@ CHARS_AT_A_TIME = 5
 class OpenCall:
     """A call whose answer is awaited; `seq` is where its event stands."""
 
-    number: int
     seq: int
     requests: int
     chars: int
@@ -29,9 +28,14 @@ class RunningCell:
     The clock counts while no call is open: then the cell computes.
     """
 
-    def __init__(self, cell_id: str, number: int, message_bytes: int) -> None:
-        self.cell_id = cell_id
+    def __init__(
+        self, cell: Cell, number: int, message_bytes: int, *, is_repeated: bool = False
+    ) -> None:
+        """`is_repeated`: it ran before, and runs again to bring its variables back."""
+        self.cell = cell
+        self.cell_id = cell.id
         self.number = number
+        self.is_repeated = is_repeated
         self.ended = anyio.Event()
         self.stop_reason: str | None = None
         self._message_bytes = message_bytes
@@ -74,27 +78,35 @@ class RunningCell:
             raise BadFrame("too many calls at a time")
         call_id = f"{self.cell_id}/{call.number}"
         self._record(CallAsked(call_id, call.kind, call.batched, call.requests))
-        self._open[call_id] = OpenCall(call.number, self._seq, len(call.requests), call.chars)
+        self._open[call_id] = OpenCall(self._seq, len(call.requests), call.chars)
         self._numbers.add(call.number)
         self._hold_clock()
 
-    def answered(self, reply: Reply) -> Message | None:
-        """The frame that carries a reply; None if the call is answered already or over.
+    def answered(self, reply: Reply) -> CallAsked | None:
+        """The call that a reply answers; None if it is answered already or over.
 
         Raises:
             ValueError: there are more or fewer answers than requests.
         """
-        held = self._open.get(reply.call_id)
+        held = self._open.pop(reply.call_id, None)
         if held is None:
             return None
         if len(reply.replies) != held.requests:
+            self._open[reply.call_id] = held
             raise ValueError(f"{reply.call_id}: {held.requests} answers expected")
-        del self._open[reply.call_id], self._events[held.seq]
+        asked = self._events.pop(held.seq)
+        assert isinstance(asked, CallAsked)  # held.seq is where it stands
         if not self._open and not self.ended.is_set():
             self._since = time.monotonic()
         self.wake()
+        return asked
+
+    @staticmethod
+    def frame(reply: Reply) -> Message:
+        """The frame that carries a reply."""
         texts = [[answer.text or "", answer.error] for answer in reply.replies]
-        return {"t": "reply", "id": held.number, "texts": texts}
+        number = int(reply.call_id.rpartition("/")[2])
+        return {"t": "reply", "id": number, "texts": texts}
 
     def end(self, result: CellResult) -> None:
         """The cell is over; calls still open are not wanted any more."""
@@ -109,16 +121,6 @@ class RunningCell:
         """Ask for the cell to be stopped."""
         self.stop_reason = self.stop_reason or reason
         self.wake()
-
-    async def overdue(self, limit_s: float) -> None:
-        """Return when the cell has ended, is to be stopped, or has computed for `limit_s`."""
-        while not self.ended.is_set() and not self.stop_reason:
-            left_s = limit_s - self.seconds
-            if left_s <= 0:
-                self.stop_reason = f"the cell computed for {limit_s:g} s, the limit of one"
-                return
-            with anyio.move_on_after(None if self._since is None else left_s):
-                await self.change()
 
     async def change(self) -> None:
         """Wait for the next event, answer or wish to stop."""

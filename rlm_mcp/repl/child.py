@@ -5,7 +5,6 @@ import os
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from pathlib import Path
 
 import anyio
 
@@ -16,7 +15,6 @@ if sys.platform == "linux":
     import resource
 
 END_S = 5.0
-THREADS_AT = 17
 
 
 class Child:
@@ -25,11 +23,22 @@ class Child:
     def __init__(self, started: Started, frame_bytes: int) -> None:
         self._running = started.running
         self._wire = started.wire
+        self.runs_cells = started.runs_cells
         self._splitter = Splitter(frame_bytes)
         self._outbox: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._waiting = anyio.Event()
+        self._written = anyio.Event()
         self._ended = False
         self.unread_bytes = 0
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._running.pid
+
+    def passed(self) -> int | None:
+        """The descriptor that came along with the first frames, None if none did."""
+        return self._wire.passed()
 
     @property
     def passes_descriptors(self) -> bool:
@@ -59,6 +68,19 @@ class Child:
             return self._wire.send_some(rest, descriptors)
         return len(rest)
 
+    async def _send(self, rest: memoryview, descriptors: Sequence[int]) -> int:
+        with contextlib.suppress(ConnectionError):
+            return await self._wire.send(rest, descriptors)
+        return len(rest)
+
+    async def written(self) -> bool:
+        """Wait until nothing waits to be written; False if the guest is gone instead."""
+        while self._outbox and not self._ended:
+            if self._written.is_set():
+                self._written = anyio.Event()
+            await self._written.wait()
+        return not self._ended
+
     async def write(self) -> None:
         """Write what could not be sent at once, until cancelled.
 
@@ -68,15 +90,14 @@ class Child:
         while True:
             while self._outbox:
                 frame, descriptors = self._outbox[0]
-                sent = self._send_some(frame, descriptors)
+                sent = await self._send(frame, descriptors)
+                self._close(descriptors)
                 self.unread_bytes -= sent
-                if sent:
-                    self._close(descriptors)
                 if sent == len(frame):
                     self._outbox.popleft()
                 else:
-                    self._outbox[0] = (frame[sent:], () if sent else descriptors)
-                    await self._wire.writable()
+                    self._outbox[0] = (frame[sent:], ())
+            self._written.set()
             self._waiting = anyio.Event()
             await self._waiting.wait()
 
@@ -98,21 +119,17 @@ class Child:
             hard = resource.prlimit(self._running.pid, resource.RLIMIT_AS)[1]
             resource.prlimit(self._running.pid, resource.RLIMIT_AS, (space_bytes, hard))
 
-    def threads(self) -> int | None:
-        """How many it has; None where the system does not tell. See proc_pid_stat(5)."""
-        try:
-            stat = Path(f"/proc/{self._running.pid}/stat").read_text(encoding="utf-8")
-        except OSError:
-            return None
-        return int(stat.rpartition(")")[2].split()[THREADS_AT])
-
     def interrupt(self) -> None:
         """User code sees a KeyboardInterrupt."""
         self._running.interrupt()
 
     def kill(self) -> None:
-        """End the guest and whatever it started."""
+        """End the process."""
         self._running.kill()
+
+    def sweep(self) -> None:
+        """End whatever it started and left behind."""
+        self._running.sweep()
 
     async def end(self) -> int | None:
         """Kill it, wait for its end, close everything; its exit status, None if it will not go."""
@@ -120,7 +137,8 @@ class Child:
         with anyio.move_on_after(END_S, shield=True):
             await self._running.wait()
         self._ended = True
-        self._wire.close()
+        self._written.set()
+        await self._wire.close()
         while self._outbox:
             self._close(self._outbox.popleft()[1])
         return self._running.status

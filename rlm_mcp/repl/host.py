@@ -1,4 +1,4 @@
-"""Hosting one guest: start it, have its box proved, map contexts, pass on what it says."""
+"""Hosting one guest: start it, have its box proved, map contexts, run cells, roll it back."""
 
 import logging
 import signal
@@ -10,53 +10,71 @@ import anyio
 from anyio.abc import TaskGroup
 
 from rlm_mcp.errors import ReplUnavailable, SandboxUnavailable
-from rlm_mcp.repl import boxes
+from rlm_mcp.repl import boxes, watch
 from rlm_mcp.repl.child import Child
+from rlm_mcp.repl.gate import ForkGate
 from rlm_mcp.repl.guest.wire import BadFrame, Message
-from rlm_mcp.repl.messages import Call, Done, Hello, Refused, frame_limit, parse
+from rlm_mcp.repl.lifeline import Lifeline, adopt_orphans
+from rlm_mcp.repl.messages import Call, Done, Gate, Hello, Refused, Said, frame_limit, parse
 from rlm_mcp.repl.program import Program
 from rlm_mcp.repl.supply import open_all, space_bytes, supply
 from rlm_mcp.types import ContextInfo, ReplLimits
 
 START_S = 30.0
 UNREAD_MESSAGES = 4
-THREADS = 512
-COUNT_EVERY_S = 1.0
 REASON_CHARS = 500
+# The memory of a copy is bounded by the guest's: beyond this share of its limit there is none.
+COPIED_SHARE = 0.6
 
 logger = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """Who wants to know what a guest says and that it has ended."""
+    """Who wants to know what a guest says and what becomes of it.
+
+    Reasons are words that follow `the REPL's process`.
+    """
 
     def heard(self, said: Call | Done) -> None:
         """The guest says something. Raises BadFrame if it is out of turn."""
 
-    def ended(self, guest: "HostedGuest", reason: str) -> None:
-        """The guest is gone; why, in words that follow `the REPL's process`."""
+    def exceeded(self, reason: str) -> None:
+        """It uses more than it may; what runs is to be stopped."""
+
+    def rolled_back(self, reason: str) -> None:
+        """The cell's process is gone; the guest is as it was before the cell."""
+
+    def ended(self, reason: str) -> None:
+        """The guest is gone."""
 
 
 class HostedGuest:
-    """A guest from its start to its end, under the limits it was started with."""
+    """A guest from its start to its end, under the limits it was started with.
 
-    def __init__(self, box: str, child: Child, limits: ReplLimits, listener: Listener) -> None:
+    Its process may change: one that is lost while it runs a cell is replaced by the copy that was
+    made before that cell.
+    """
+
+    def __init__(self, box: str, child: Child, limits: ReplLimits) -> None:
         self.box = box
         self.limits = limits
         self.enforced: tuple[str, ...] = ()
         self.python = ""
+        self.checkpoints = False
+        self.refused: tuple[str, ...] = ()
         self.gone = anyio.Event()
+        self.listener: Listener | None = None
         self._child = child
-        self._listener = listener
+        self._group = child.pid
         self._greeted = anyio.Event()
         self._greeting: Hello | Refused | None = None
         self._end_reason: str | None = None
         self._space_bytes = 0
+        self._gate: ForkGate | None = None
+        self._lifeline: Lifeline | None = None
 
     @classmethod
-    async def start(
-        cls, box: str, program: Program, limits: ReplLimits, listener: Listener, tasks: TaskGroup
-    ) -> Self:
+    async def start(cls, box: str, program: Program, limits: ReplLimits, tasks: TaskGroup) -> Self:
         """Start a guest that lives in `tasks`, and wait until it has proved its box.
 
         Raises:
@@ -65,17 +83,20 @@ class HostedGuest:
         """
         rules = boxes.load(box)
         rules.require()
-        child = Child(await rules.start(program), frame_limit(limits))
-        guest = cls(box, child, limits, listener)
+        child = Child(await rules.start(program, limits), frame_limit(limits))
+        guest = cls(box, child, limits)
         tasks.start_soon(guest._serve)
-        guest.send({"t": "setup", "box": box, "memory_bytes": limits.memory_bytes})
+        guest.send({"t": "setup", "box": rules.GUEST, "memory_bytes": limits.memory_bytes})
         try:
             hello = await guest._hello()
             guest.enforced = rules.proved(hello)
         except BaseException:
-            guest.kill("was refused")
+            guest.end("was refused")
             raise
-        guest.python = hello.python
+        guest.python, guest.checkpoints = hello.python, hello.checkpoints
+        guest.refused = tuple(hello.probes)
+        if guest.checkpoints:
+            adopt_orphans()
         guest._space_bytes = hello.space_bytes
         return guest
 
@@ -90,7 +111,20 @@ class HostedGuest:
             # What was mapped before stays mapped: variables may still hold it.
             self._space_bytes += space_bytes(opened)
             self._child.grow(self._space_bytes)
-        supply(self._child, contexts, opened)
+        await supply(self._child, contexts, opened)
+
+    def run(self, cell: Message) -> None:
+        """Send a cell. Where that is possible the guest leaves a copy of itself behind first."""
+        self._release()
+        used = watch.usage(self._child.pid)
+        heap = used.memory_bytes if used else 0
+        if not self.checkpoints or heap > COPIED_SHARE * self.limits.memory_bytes:
+            self.send({**cell, "lifeline": False})
+            return
+        if self._gate is not None:
+            self._gate.grant(self._child.pid)
+        self._lifeline = Lifeline()
+        self._child.send({**cell, "lifeline": True}, (self._lifeline.theirs,))
 
     def send(self, message: Message) -> None:
         """Put a frame behind those to be written."""
@@ -104,52 +138,107 @@ class HostedGuest:
         self._child.interrupt()
 
     def kill(self, reason: str) -> None:
-        """End it; the listener then hears this reason."""
+        """End its process; a copy may take over. The listener then hears this reason."""
         self._blame(reason)
         self._child.kill()
+
+    def end(self, reason: str) -> None:
+        """End it for good."""
+        self._release()
+        self.kill(reason)
+
+    def _release(self) -> None:
+        if self._gate is not None:
+            self._gate.revoke()
+        if self._lifeline is not None:
+            self._lifeline.release()
+            self._lifeline = None
 
     def _blame(self, reason: str) -> None:
         self._end_reason = self._end_reason or reason[:REASON_CHARS]
 
     async def _serve(self) -> None:
+        """Serve one process after the other until no copy is left to take over."""
+        try:
+            while await self._serve_child():
+                pass
+        finally:
+            self._child.sweep()
+            self._release()
+            if self._gate is not None:
+                self._gate.close()
+            self._greeted.set()
+            self.gone.set()
+            if self.listener is not None:
+                self.listener.ended(self._end_reason or "ended")
+
+    async def _serve_child(self) -> bool:
+        """Serve a process until it is gone; whether another one has taken over."""
+        child = self._child
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._child.write)
-                group.start_soon(self._count_threads)
-                await self._listen()
+                group.start_soon(child.write)
+                if child.runs_cells:
+                    group.start_soon(self._watch, child)
+                if self._gate is not None:
+                    group.start_soon(self._gate.serve)
+                await self._listen(child, group)
                 group.cancel_scope.cancel()
-        except Exception:  # whatever one guest provokes must not end the others
+        except* BadFrame as broken:
+            self._blame(f"broke the protocol and was ended: {broken.exceptions[0]}")
+        except* Exception:  # whatever one guest provokes must not end the others
             logger.exception("a REPL's process is ended: serving it failed")
             self._blame("was ended: serving it failed; the server's log says why")
         finally:
             with anyio.CancelScope(shield=True):
-                status = await self._child.end()
-            self._greeted.set()
-            self.gone.set()
-            self._listener.ended(self, self._end_reason or f"ended by itself ({_words(status)})")
+                status = await child.end()
+                self._blame(f"ended by itself ({_words(status)})")
+        return await self._roll_back()
 
-    async def _listen(self) -> None:
-        try:
-            async with aclosing(self._child.read()) as messages:
-                async for message in messages:
-                    self._hear(parse(message, self.limits))
-        except BadFrame as error:
-            self._blame(f"broke the protocol and was ended: {error}")
+    async def _roll_back(self) -> bool:
+        lifeline, self._lifeline = self._lifeline, None
+        if lifeline is None:
+            return False
+        started = await lifeline.take_over(self._group)
+        if started is None:
+            return False
+        self._child = Child(started, frame_limit(self.limits))
+        reason, self._end_reason = self._end_reason, None
+        if self.listener is not None:
+            self.listener.rolled_back(reason or "ended")
+        return True
 
-    async def _count_threads(self) -> None:
-        """No limit of the kernel holds for root's threads."""
-        while (count := self._child.threads()) is not None:
-            if count > THREADS:
-                self.kill(f"was killed: it had {count:,} threads, and {THREADS} are allowed")
-            await anyio.sleep(COUNT_EVERY_S)
+    async def _listen(self, child: Child, group: TaskGroup) -> None:
+        async with aclosing(child.read()) as messages:
+            async for message in messages:
+                self._hear(parse(message, self.limits), group)
 
-    def _hear(self, said: Hello | Refused | Call | Done) -> None:
+    async def _watch(self, child: Child) -> None:
+        """Hold the limits that the kernel does not: root's threads; memory, where it has none."""
+        while (used := watch.usage(child.pid)) is not None:
+            limited = self._space_bytes > 0
+            too_much = watch.excess(used, None if limited else self.limits.memory_bytes)
+            if too_much is not None and too_much.fatal:
+                self.kill(f"was killed: {too_much.reason}")
+            elif too_much is not None and self.listener is not None:
+                self.listener.exceeded(too_much.reason)
+            await anyio.sleep(watch.THREADS_EVERY_S if limited else watch.MEMORY_EVERY_S)
+
+    def _hear(self, said: Said, group: TaskGroup) -> None:
         if isinstance(said, Call | Done):
-            if not isinstance(self._greeting, Hello):
-                raise BadFrame("it speaks before its hello")
-            self._listener.heard(said)
+            if not isinstance(self._greeting, Hello) or self.listener is None:
+                raise BadFrame("it speaks before it is spoken to")
+            self.listener.heard(said)
+            if isinstance(said, Done):
+                self._release()
         elif self._greeting is not None:
             raise BadFrame("a second hello")
+        elif isinstance(said, Gate):
+            descriptor = self._child.passed()
+            if descriptor is None or self._gate is not None:
+                raise BadFrame("a gate without a descriptor, or a second one")
+            self._gate = ForkGate(descriptor)
+            group.start_soon(self._gate.serve)
         else:
             self._greeting = said
             self._greeted.set()

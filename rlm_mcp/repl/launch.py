@@ -24,6 +24,11 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "MALLOC_ARENA_MAX": "2",
 }
+DESCRIPTOR_ROOM = (
+    socket.CMSG_SPACE(array.array("i").itemsize) if hasattr(socket, "CMSG_SPACE") else 0
+)
+# On Windows every signal is an end: an interrupt too, but for the boxes that have their own way.
+KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
 BARE_PYTHON = ("-I", "-S", "-B", "-X", "utf8", "-c")
 
 
@@ -36,6 +41,10 @@ class Wire(Protocol):
         """The next bytes; none once the guest is gone. May raise OSError."""
         ...
 
+    def passed(self) -> int | None:
+        """The one descriptor that came along with the first bytes, None if none did."""
+        ...
+
     def send_some(self, frame: memoryview, descriptors: Sequence[int] = ()) -> int:
         """Hand over what can go at once and say how many bytes that was.
 
@@ -43,11 +52,11 @@ class Wire(Protocol):
         """
         ...
 
-    async def writable(self) -> None:
-        """Wait until `send_some` can take more."""
+    async def send(self, frame: memoryview, descriptors: Sequence[int] = ()) -> int:
+        """As `send_some`, once at least one byte can go."""
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of it."""
         ...
 
@@ -70,20 +79,25 @@ class Running(Protocol):
         ...
 
     def kill(self) -> None:
-        """End it and whatever it started, at once."""
+        """End it at once."""
         ...
 
     async def wait(self) -> None:
         """Wait until it has ended."""
         ...
 
+    def sweep(self) -> None:
+        """End whatever it started and left behind."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A guest that was just started."""
+    """A guest that was just started. `runs_cells`: they run in that process and not behind it."""
 
     running: Running
     wire: Wire
+    runs_cells: bool = True
 
 
 class SocketWire:
@@ -94,13 +108,31 @@ class SocketWire:
     def __init__(self, ours: socket.socket) -> None:
         ours.setblocking(False)
         self._socket = ours
+        self._takes = True
+        self._passed: list[int] = []
 
     async def receive(self) -> bytes:
         """See `Wire.receive`."""
         while True:
             await anyio.wait_readable(self._socket)
             with contextlib.suppress(BlockingIOError):
-                return self._socket.recv(CHUNK_BYTES)
+                return self._receive_now()
+
+    def _receive_now(self) -> bytes:
+        if not self._takes:
+            # The kernel closes what a guest sends along unasked.
+            return self._socket.recv(CHUNK_BYTES)
+        chunk, extra, _, _ = self._socket.recvmsg(CHUNK_BYTES, DESCRIPTOR_ROOM)
+        for level, kind, payload in extra:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                self._passed += array.array("i", payload)
+                self._takes = False
+        return chunk
+
+    def passed(self) -> int | None:
+        """See `Wire.passed`."""
+        self._takes = False
+        return self._passed.pop(0) if self._passed else None
 
     def send_some(self, frame: memoryview, descriptors: Sequence[int] = ()) -> int:
         """See `Wire.send_some`."""
@@ -111,13 +143,44 @@ class SocketWire:
         except BlockingIOError:
             return 0
 
-    async def writable(self) -> None:
-        """See `Wire.writable`."""
-        await anyio.wait_writable(self._socket)
+    async def send(self, frame: memoryview, descriptors: Sequence[int] = ()) -> int:
+        """See `Wire.send`."""
+        while not (sent := self.send_some(frame, descriptors)):
+            await anyio.wait_writable(self._socket)
+        return sent
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """See `Wire.close`."""
         self._socket.close()
+        for descriptor in self._passed:
+            os.close(descriptor)
+        self._passed.clear()
+
+
+class Handle:
+    """A hold on a process that is never another one's: its number may be given again."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        # Elsewhere the number has to do; it is free again only once we have waited for the end.
+        self.descriptor = os.pidfd_open(pid) if sys.platform == "linux" else None
+        self._closed = False
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal it, unless it is gone."""
+        if self._closed:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self.descriptor is not None and sys.platform == "linux":
+                signal.pidfd_send_signal(self.descriptor, number)
+            else:
+                os.kill(self._pid, number)
+
+    def close(self) -> None:
+        """It is gone."""
+        if self.descriptor is not None and not self._closed:
+            os.close(self.descriptor)
+        self._closed = True
 
 
 class GroupLeader:
@@ -126,6 +189,8 @@ class GroupLeader:
     def __init__(self, started: Process) -> None:
         self._started = started
         self.pid = started.pid
+        # asyncio's own way to signal looks for the end first, and takes it from who waits for it.
+        self._handle = Handle(started.pid)
 
     @property
     def status(self) -> int | None:
@@ -134,18 +199,27 @@ class GroupLeader:
 
     def interrupt(self) -> None:
         """See `Running.interrupt`."""
-        with contextlib.suppress(ProcessLookupError):
-            self._started.send_signal(signal.SIGINT)
+        self._handle.send(signal.SIGINT)
 
     def kill(self) -> None:
         """See `Running.kill`."""
-        if self.status is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+        self._handle.send(KILL)
 
     async def wait(self) -> None:
         """See `Running.wait`."""
         await self._started.wait()
+        self._handle.close()
+
+    def sweep(self) -> None:
+        """See `Running.sweep`."""
+        sweep(self.pid)
+
+
+def sweep(group: int) -> None:
+    """End a process group. Its number is not given to another one while a process is left in it."""
+    if sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
 
 
 async def on_socket(program: Program) -> Started:

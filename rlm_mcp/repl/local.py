@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 
 from rlm_mcp.errors import ReplUnavailable, SandboxUnavailable
 from rlm_mcp.repl import boxes, program
-from rlm_mcp.repl.host import HostedGuest, Listener
+from rlm_mcp.repl.host import HostedGuest
 from rlm_mcp.repl.repl import Repl
 from rlm_mcp.types import Batch, Cell, Cursor, ReplLimits, ReplSpec, ReplState, Reply
 
@@ -73,7 +73,7 @@ class LocalBackend:
         if repl is not None:
             await repl.close()
 
-    async def _start(self, limits: ReplLimits, listener: Listener) -> HostedGuest:
+    async def _start(self, limits: ReplLimits) -> HostedGuest:
         if self._program is None:
             try:
                 self._program = await anyio.to_thread.run_sync(program.build, self._cache)
@@ -85,7 +85,7 @@ class LocalBackend:
         refusals = []
         for box in boxes.candidates(self._box):
             try:
-                guest = await HostedGuest.start(box, self._program, limits, listener, self._tasks)
+                guest = await HostedGuest.start(box, self._program, limits, self._tasks)
             except SandboxUnavailable as refusal:
                 refusals.append(refusal)
             else:

@@ -20,13 +20,20 @@ VIAS = ("FINAL", "FINAL_VAR", "answer")
 class Hello:
     """The guest stands ready. `probes` are forbidden deeds it tried, True where refused.
 
-    `space_bytes` is its limit of address space, 0 where there is none.
+    `space_bytes` is its limit of address space, 0 where there is none. `checkpoints`: it can leave
+    a copy of itself behind before a cell.
     """
 
     python: str
     layers: tuple[str, ...]
     probes: dict[str, bool]
     space_bytes: int
+    checkpoints: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The guest hands over the descriptor on which the kernel asks before it may fork."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +69,16 @@ class Done:
     restored: tuple[str, ...]
 
 
+Said = Hello | Gate | Refused | Call | Done
+
+
 def frame_limit(limits: ReplLimits) -> int:
     """Bytes of the largest frame an honest guest sends."""
     result = 4 * (2 * limits.answer_chars + limits.output_chars + ERROR_CHARS)
     return max(limits.message_bytes, result) + FRAME_SLACK_BYTES
 
 
-def parse(message: Message, limits: ReplLimits) -> Hello | Refused | Call | Done:
+def parse(message: Message, limits: ReplLimits) -> Said:
     """The typed message; takes `message` apart.
 
     Raises:
@@ -121,7 +131,12 @@ def _hello(message: Message, _: ReplLimits) -> Hello:
             for name, refused in _list(message.pop("probes"), LISTED)
         },
         space_bytes=_count(message.pop("space_bytes")),
+        checkpoints=_flag(message.pop("checkpoints")),
     )
+
+
+def _gate(_: Message, __: ReplLimits) -> Gate:
+    return Gate()
 
 
 def _refused(message: Message, _: ReplLimits) -> Refused:
@@ -184,8 +199,9 @@ def _done(message: Message, limits: ReplLimits) -> Done:
     )
 
 
-KINDS: dict[str, Callable[[Message, ReplLimits], Hello | Refused | Call | Done]] = {
+KINDS: dict[str, Callable[[Message, ReplLimits], Said]] = {
     "hello": _hello,
+    "gate": _gate,
     "refused": _refused,
     "call": _call,
     "done": _done,

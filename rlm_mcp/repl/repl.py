@@ -1,6 +1,7 @@
 """One REPL: a guest, the contexts it sees, and the cell it runs."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
@@ -9,10 +10,12 @@ from rlm_mcp.errors import ReplUnavailable, StaleEpoch
 from rlm_mcp.repl import boxes
 from rlm_mcp.repl.cell import RunningCell
 from rlm_mcp.repl.guest.wire import BadFrame
-from rlm_mcp.repl.host import HostedGuest, Listener
+from rlm_mcp.repl.host import HostedGuest
 from rlm_mcp.repl.messages import Call, Done
+from rlm_mcp.repl.recording import Played, Prompter, Recording
 from rlm_mcp.types import (
     Batch,
+    CallAsked,
     Cell,
     CellResult,
     ContextInfo,
@@ -21,20 +24,28 @@ from rlm_mcp.types import (
     ReplSpec,
     ReplState,
     Reply,
+    Variable,
 )
+from rlm_mcp.words import count
 
 GRACE_S = 0.7
 SIGNAL_EVERY_S = 0.1
+LOOK_S = 0.05
 KEPT = "Variables assigned before are kept."
+BACK = "Variables are as they were before this cell."
+AGAIN = (
+    "The next cell starts in a new REPL, in which the cells before this one are run again first."
+)
 GONE = "All variables are gone; the next cell starts in a new REPL with the contexts loaded."
-Start = Callable[[ReplLimits, Listener], Awaitable[HostedGuest]]
+Start = Callable[[ReplLimits], Awaitable[HostedGuest]]
 
 
 class Repl:
     """What stands behind one handle: `open` and `submit` one at a time, the others at any time.
 
-    `start` gives a guest; one that died is replaced when the next cell comes. Of new limits in an
-    `open`, `cell_s` counts at once and the others with the next guest.
+    `start` gives a guest; one that died is replaced when the next cell comes, and the cells before
+    are run again in it. Of new limits in an `open`, `cell_s` counts at once and the others with the
+    next guest.
     """
 
     def __init__(self, spec: ReplSpec, start: Start, tasks: TaskGroup) -> None:
@@ -48,8 +59,13 @@ class Repl:
         self._guest: HostedGuest | None = None
         self._cell: RunningCell | None = None
         self._submitted: set[str] = set()
+        self._numbered = 0
+        self._alarm = anyio.Event()
         self._closed = False
-        self._lost: str | None = None
+        self._recording = Recording()
+        self._variables: tuple[Variable, ...] = ()
+        self._tidings: str | None = None
+        self._has_lost = False
 
     async def open(self, spec: ReplSpec) -> ReplState:
         """See that a guest runs with these contexts; a newer epoch stops what the older one ran."""
@@ -59,6 +75,7 @@ class Repl:
                 await self._stop("a newer session took over")
             self._fence(spec.epoch)
             self._limits = spec.limits
+            self._wake_watch()
             guest = await self._with_contexts(spec.contexts)
             rules = boxes.load(guest.box)
             return ReplState(
@@ -68,6 +85,8 @@ class Repl:
                 isolation=rules.ISOLATION,
                 enforced=guest.enforced,
                 python=guest.python,
+                checkpoints=guest.checkpoints,
+                refused=guest.refused,
                 notice=rules.NOTICE,
                 dialect=rules.DIALECT,
             )
@@ -82,7 +101,10 @@ class Repl:
                 raise ReplUnavailable(
                     f"Cell {self._cell.cell_id} still runs.", "Wait for its end or interrupt it."
                 )
-            self._run(cell, await self._with_contexts(self._contexts))
+            guest = await self._with_contexts(self._contexts)
+            self._submitted.add(cell.id)
+            self._recording.begin()
+            self._run(cell, guest)
             return Cursor(self._epoch, 0)
 
     async def pump(
@@ -96,9 +118,10 @@ class Repl:
                 f"Cell {cell_id} is not the last one submitted.", "Submit it, then pump it."
             )
         for reply in replies:
-            message = running.answered(reply)
-            if message and self._guest:
-                self._guest.send(message)
+            asked = running.answered(reply)
+            if asked and self._guest:
+                self._recording.answered(asked, reply)
+                self._guest.send(running.frame(reply))
         with anyio.move_on_after(wait_s):
             while not running.after(cursor.seq)[0] and not running.ended.is_set():
                 await running.change()
@@ -115,11 +138,12 @@ class Repl:
     async def close(self) -> None:
         """End the guest; whoever still pumps is told."""
         self._closed = True
+        self._wake_watch()
         if self._cell:
             self._cell.wake()
         if self._guest:
             guest = self._guest
-            guest.kill("was closed")
+            guest.end("was closed")
             await guest.gone.wait()
 
     def heard(self, said: Call | Done) -> None:
@@ -132,56 +156,110 @@ class Repl:
         elif said.number != running.number or running.ended.is_set():
             raise BadFrame("it ends a cell that does not run")
         else:
-            running.end(self._result(running, said))
+            result = self._result(running, said)
+            running.end(result if running.is_repeated else self._kept(running, result))
 
-    def ended(self, guest: HostedGuest, reason: str) -> None:
+    def exceeded(self, reason: str) -> None:
+        """A limit that the host holds is passed: the cell is asked to stop."""
+        if self._cell and not self._cell.ended.is_set():
+            self._cell.stop(reason)
+            self._wake_watch()
+
+    def rolled_back(self, reason: str) -> None:
+        """The process that ran the cell is gone; the variables from before are not."""
+        if self._cell and not self._cell.ended.is_set():
+            self._end_lost(self._cell, f"The REPL's process {reason}. {BACK}", lost=False)
+
+    def ended(self, reason: str) -> None:
         """The guest is gone, and with it the cell it ran."""
-        if guest is not self._guest:
-            return
         self._guest = None
+        self._wake_watch()
         running = self._cell
+        usable = self._recording.usable
         if running is None or running.ended.is_set():
-            self._lost = f"The REPL's process {reason} between two cells"
-            return
-        running.end(
-            CellResult(
-                cell_id=running.cell_id,
-                status="died",
-                output="",
-                output_chars=0,
-                error=f"The REPL's process {reason}. {GONE}",
-                seconds=running.seconds,
-                lost=True,
-            )
-        )
+            self._tidings = f"The REPL's process {reason} between two cells."
+        else:
+            words = AGAIN if usable else GONE
+            self._end_lost(running, f"The REPL's process {reason}. {words}", lost=not usable)
+        if not usable:
+            self._variables = ()
 
     async def _stop(self, reason: str) -> None:
         if self._cell:
             self._cell.stop(reason)
+            self._wake_watch()
             await self._cell.ended.wait()
 
     async def _with_contexts(self, contexts: tuple[ContextInfo, ...]) -> HostedGuest:
-        """The guest, or a new one, with these contexts mapped."""
+        """The guest, or a new one that has caught up, with these contexts mapped."""
         known = self._guest
-        guest = known or await self._start(self._limits, self)
+        guest = known or await self._new_guest()
         try:
-            self._check(guest)
             if known is None or contexts != self._contexts:
                 await guest.map(contexts)
-                self._check(guest)
+            self._check(guest)
         except BaseException:
             if known is None:
-                guest.kill("was not wanted any more")
+                guest.end("was not wanted any more")
             raise
-        self._guest, self._contexts = guest, contexts
+        self._contexts = contexts
         return guest
 
-    def _run(self, cell: Cell, guest: HostedGuest) -> None:
-        self._submitted.add(cell.id)
+    async def _new_guest(self) -> HostedGuest:
+        """A guest in which the recorded cells have run again; one that ends it is left out."""
+        while True:
+            guest = await self._start(self._limits)
+            try:
+                self._check(guest)
+                guest.listener, self._guest = self, guest
+                self._tasks.start_soon(self._watch, guest)
+                deadly = await self._catch_up(guest)
+            except BaseException:
+                guest.end("was not wanted any more")
+                raise
+            if deadly is None:
+                return guest
+            self._fence(self._epoch)
+            self._recording.leave_out(deadly)
+
+    async def _catch_up(self, guest: HostedGuest) -> Played | None:
+        """Run the recorded cells again, with their answers; gives one that ends the guest."""
+        recording, seen = self._recording, None
+        differ = list(recording.lost)
+        for played in recording.cells:
+            if played.contexts != seen:
+                await guest.map(played.contexts)
+                seen = played.contexts
+            result = await self._repeat(guest, played)
+            if guest.gone.is_set():
+                return played
+            if result.status != played.status:
+                differ.append(played.cell.id)
+        if recording.cells or differ:
+            self._has_lost = bool(differ)
+            self._tidings = _retold(len(recording.cells), len(differ), self._tidings)
+        return None
+
+    async def _repeat(self, guest: HostedGuest, played: Played) -> CellResult:
+        running, seq = self._run(played.cell, guest, is_repeated=True), 0
+        prompter = Prompter(played)
+        while True:
+            events, seq = running.after(seq)
+            for event in events:
+                if not isinstance(event, CallAsked):
+                    return event.result
+                reply = prompter.answer(event)
+                if running.answered(reply):
+                    guest.send(running.frame(reply))
+            if not events:
+                await running.change()
+
+    def _run(self, cell: Cell, guest: HostedGuest, *, is_repeated: bool = False) -> RunningCell:
+        self._numbered += 1
         limits = guest.limits
-        running = RunningCell(cell.id, len(self._submitted), limits.message_bytes)
+        running = RunningCell(cell, self._numbered, limits.message_bytes, is_repeated=is_repeated)
         self._cell = running
-        guest.send(
+        guest.run(
             {
                 "t": "cell",
                 "number": running.number,
@@ -192,11 +270,27 @@ class Repl:
                 "message_bytes": limits.message_bytes,
             }
         )
-        self._tasks.start_soon(self._watch, guest, running)
+        return running
 
-    async def _watch(self, guest: HostedGuest, running: RunningCell) -> None:
-        """Let a cell compute for its time; then interrupt it; then end the guest."""
-        await running.overdue(self._limits.cell_s)
+    async def _watch(self, guest: HostedGuest) -> None:
+        """Let each cell compute for its time; then interrupt it; then end its process.
+
+        A cell that ends in time costs nothing here: the clock is looked at when it could be over.
+        """
+        while not guest.gone.is_set() and not self._closed:
+            running, limit_s = self._cell, self._limits.cell_s
+            left_s = limit_s
+            if running is not None and not running.ended.is_set():
+                left_s -= running.seconds
+                if left_s <= 0:
+                    running.stop(f"the cell computed for {limit_s:g} s, the limit of one")
+                if running.stop_reason:
+                    await self._end(running, guest)
+                    continue
+            with anyio.move_on_after(max(left_s, LOOK_S)):
+                await self._alarm.wait()
+
+    async def _end(self, running: RunningCell, guest: HostedGuest) -> None:
         with anyio.move_on_after(GRACE_S):
             while not running.ended.is_set():
                 # Again and again: the first may come before the cell's code has begun.
@@ -205,9 +299,14 @@ class Repl:
                     await running.ended.wait()
         if not running.ended.is_set():
             guest.kill(f"was killed: {running.stop_reason}, and the cell did not end when asked to")
+            await running.ended.wait()
+
+    def _wake_watch(self) -> None:
+        self._alarm.set()
+        self._alarm = anyio.Event()
 
     def _result(self, running: RunningCell, done: Done) -> CellResult:
-        error, output = done.error, done.output
+        error = done.error
         if done.status == "interrupted":
             error = f"{running.stop_reason or 'the cell stopped'}. {KEPT}\n{error}"
         elif done.status == "memory":
@@ -216,13 +315,10 @@ class Repl:
                 f"{error}\nThe REPL's limit is {limit_mb:,} MB. {KEPT} Free what is large with"
                 " `del`; work on slices or line by line instead of on copies of the whole."
             )
-        if self._lost:
-            output = f"[{self._lost}: variables of earlier cells are gone.]\n{output}"
-        lost, self._lost = self._lost is not None, None
         return CellResult(
             cell_id=running.cell_id,
             status=done.status,
-            output=output,
+            output=done.output,
             output_chars=done.output_chars,
             error=error,
             seconds=running.seconds,
@@ -230,7 +326,30 @@ class Repl:
             final=done.final,
             draft=done.draft,
             restored=done.restored,
-            lost=lost,
+        )
+
+    def _kept(self, running: RunningCell, result: CellResult) -> CellResult:
+        """The result of a cell that counts, with what has to be told since the last one."""
+        self._variables = result.variables
+        self._recording.ended(running.cell, result, self._contexts)
+        tidings, lost = self._tidings, self._has_lost
+        self._tidings, self._has_lost = None, False
+        output = f"[{tidings}]\n{result.output}" if tidings else result.output
+        return replace(result, output=output, lost=lost)
+
+    def _end_lost(self, running: RunningCell, error: str, *, lost: bool) -> None:
+        """End a cell whose process is gone."""
+        running.end(
+            CellResult(
+                cell_id=running.cell_id,
+                status="died",
+                output="",
+                output_chars=0,
+                error=error,
+                seconds=running.seconds,
+                variables=() if lost else self._variables,
+                lost=lost,
+            )
         )
 
     def _check(self, guest: HostedGuest) -> None:
@@ -247,3 +366,14 @@ class Repl:
                 f"Epoch {epoch} of REPL {self._handle} is over; {self._epoch} owns it.",
                 "Open the session again from where you want to go on.",
             )
+
+
+def _retold(repeated: int, differ: int, tidings: str | None) -> str:
+    """What the model is told of a REPL that had to be built anew."""
+    words = f"{tidings} " if tidings else ""
+    words += "This REPL is new."
+    if repeated:
+        words += f" {count(repeated, 'cell')} ran again in it, with the answers had before."
+    if differ:
+        words += f" What {count(differ, 'cell')} did could not be repeated: check your variables."
+    return words

@@ -8,8 +8,6 @@ import anyio
 from anyio.abc import TaskGroup
 
 from rlm_mcp.errors import RlmError, RunBroken
-from rlm_mcp.events import Event
-from rlm_mcp.protocols import Sink
 from rlm_mcp.runs.status import RunStatus
 from rlm_mcp.types import Answer
 
@@ -87,15 +85,3 @@ class Jobs:
         ended = [job.run_id for job in self._jobs.values() if job.outcome is not None]
         for run_id in ended[:-KEEP_ENDED]:
             del self._jobs[run_id]
-
-
-@dataclass(frozen=True, slots=True)
-class Fan:
-    """A `Sink` that passes each event on, in order: the journal first, so that it is never late."""
-
-    sinks: tuple[Sink, ...]
-
-    async def emit(self, event: Event) -> None:
-        """Pass one event to every sink."""
-        for sink in self.sinks:
-            await sink.emit(event)

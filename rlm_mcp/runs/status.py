@@ -33,42 +33,19 @@ class Asked:
 
 @dataclass(slots=True)
 class RunStatus:
-    """A `Sink` that keeps the present state of a run. `seen` counts events and only grows."""
+    """A `Sink` that keeps the present state of a run."""
 
-    seen: int = 0
     turn: int = 0
     turns: int | None = None
     used: Usage = field(default_factory=Usage)
     doing: str = "starting"
     since: float = field(default_factory=anyio.current_time)
     began: float = field(default_factory=anyio.current_time)
-    changed: anyio.Event = field(default_factory=anyio.Event)
     _open: set[str] = field(default_factory=set)
     _asked: dict[str, Asked] = field(default_factory=dict)
 
-    async def emit(self, event: Event) -> None:
-        """Take one event and wake who waits for `changed`."""
-        self.seen += 1
-        self._fold(event)
-        previous, self.changed = self.changed, anyio.Event()
-        previous.set()
-
-    def line(self) -> str:
-        """At most 100 characters, present tense: turn, activity, calls, tokens, cost, time."""
-        now = anyio.current_time()
-        waited = now - self.since
-        doing = f"{self.doing}, {waited:.0f} s" if self._open and waited >= 1 else self.doing
-        head = f"turn {self.turn}/{self.turns} · " if self.turns else f"turn {self.turn} · "
-        tail = [count(self.used.calls, "call"), f"{_short(self.used.tokens)} tok"]
-        if self.used.cost is not None and self.used.calls:
-            tail.append(f"${self.used.cost:.2f}")
-        tail.append(f"{now - self.began:.0f} s")
-        room = LINE_CHARS - len(head) - len(" · ".join(tail)) - 3
-        if len(doing) > room:
-            doing = doing[: room - 1] + "…"
-        return head + " · ".join([doing, *tail])
-
-    def _fold(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
+        """Take one event."""
         match event:
             case RunStarted(node=""):
                 self.turns = event.budget.turns
@@ -100,6 +77,21 @@ class RunStatus:
                 self._say(f"failed: {event.message}")
             case _:
                 pass
+
+    def line(self) -> str:
+        """At most 100 characters, present tense: turn, activity, calls, tokens, cost, time."""
+        now = anyio.current_time()
+        waited = now - self.since
+        doing = f"{self.doing}, {waited:.0f} s" if self._open and waited >= 1 else self.doing
+        head = f"turn {self.turn}/{self.turns} · " if self.turns else f"turn {self.turn} · "
+        tail = [count(self.used.calls, "call"), f"{_short(self.used.tokens)} tok"]
+        if self.used.cost is not None and self.used.calls:
+            tail.append(f"${self.used.cost:.2f}")
+        tail.append(f"{now - self.began:.0f} s")
+        room = LINE_CHARS - len(head) - len(" · ".join(tail)) - 3
+        if len(doing) > room:
+            doing = doing[: room - 1] + "…"
+        return head + " · ".join([doing, *tail])
 
     def _waiting(self, event: CallStarted) -> str:
         if self._asked:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import anyio
 from mcp.server.session import ServerSession
 
-from rlm_mcp.errors import RlmError
+from rlm_mcp.tasks import background
 
 TICK_S = 0.5
 HEARTBEAT_S = 5.0
@@ -28,16 +28,10 @@ async def reporting(session: ServerSession, line: Callable[[], str]) -> AsyncIte
     again after `HEARTBEAT_S`: hosts take a silent server for a dead one. A client that gave no
     progress token is told nothing; one that does not read loses lines, and holds nothing up.
     """
-    progress, failure = Progress(line), None
-    async with anyio.create_task_group() as tasks:
+    progress = Progress(line)
+    async with background() as tasks:
         tasks.start_soon(_report, session, progress)
-        try:
-            yield progress
-        except RlmError as error:
-            failure = error  # raised below: the task group would wrap it
-        tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+        yield progress
 
 
 async def _report(session: ServerSession, progress: Progress) -> None:

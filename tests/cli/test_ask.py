@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 
 import anyio
@@ -186,7 +187,7 @@ async def test_a_terminal_shows_what_the_run_is_doing(desk, log):
         await process.wait()
 
     assert out == "It went boom at noon, see log.txt:2.\n"
-    assert "turn 0/20 · " in shown or "turn 1/20 · " in shown
+    assert re.search(r"turn [01](/20)? · ", shown)
     assert "citations  1, all found in the text" in shown
 
 

@@ -19,7 +19,7 @@ async def test_help_names_every_command_and_where_settings_are(desk):
     code, out, _ = await desk.run("--help")
 
     assert code == 0
-    for words in ("ask", "demo", "serve", "traces", "RLM_"):
+    for words in ("ask", "demo", "doctor", "serve", "traces", "RLM_"):
         assert words in out
 
 

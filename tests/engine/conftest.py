@@ -29,7 +29,7 @@ class Bench:
     limits: ReplLimits = field(default_factory=ReplLimits)
     runs: int = 0
 
-    async def emit(self, event):
+    def emit(self, event):
         self.events.append(event)
 
     async def load(self, text, name=None):

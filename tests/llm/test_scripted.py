@@ -108,11 +108,8 @@ async def test_a_passing_failure_is_retried_alike(scripted):
     busy = ScriptedReply("Loading model", status=503, headers={"Retry-After": "0"})
     retries = []
 
-    async def on_retry(retry):
-        retries.append(retry)
-
     async with scripted([busy, "ready"], patience_s=5) as (model, side):
-        completion = await model.complete(HELLO, on_retry=on_retry)
+        completion = await model.complete(HELLO, on_retry=retries.append)
     assert (completion.text, completion.attempts) == ("ready", 2)
     assert [(retry.attempt, retry.wait_s) for retry in retries] == [(1, 0.0)]
     assert (side.ledger.calls, side.ledger.failed) == (1, 1)

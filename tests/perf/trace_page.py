@@ -22,14 +22,15 @@ TICK_S = 0.001
 
 async def record(journal: Journal, calls: int) -> None:
     sink = journal.sink("run", "ses", await journal.claim("ses"))
-    await sink.emit(RunStarted("", "q", "ses", (), "m", "m", Budget()))
-    await sink.emit(TurnStarted("", 1))
+    sink.emit(RunStarted("", "q", "ses", (), "m", "m", Budget()))
+    sink.emit(TurnStarted("", 1))
     used = Usage(1, 900, 100, None, 0, None, 1.0)
     for number in range(calls):
-        await sink.emit(CallStarted("", f"s{number}", 1, "sub", "m", "p" * 600, 600, calls))
-        await sink.emit(CallEnded("", f"s{number}", 1, "sub", "m", "ok", "r" * 400, 400, 0, used))
-    await sink.emit(CellEnded("", "c1", 1, "ok", "", 0, None, 1.0))
-    await sink.emit(RunEnded("", "answer", "yes", (), used, used, 1, 1.0))
+        sink.emit(CallStarted("", f"s{number}", 1, "sub", "m", "p" * 600, 600, calls))
+        sink.emit(CallEnded("", f"s{number}", 1, "sub", "m", "ok", "r" * 400, 400, 0, used))
+    sink.emit(CellEnded("", "c1", 1, "ok", "", 0, None, 1.0))
+    sink.emit(RunEnded("", "answer", "yes", (), used, used, 1, 1.0))
+    await sink.written()
 
 
 async def longest_stall(stalls: list[float]) -> None:
@@ -41,24 +42,23 @@ async def longest_stall(stalls: list[float]) -> None:
 
 async def main(calls: int) -> None:
     with tempfile.TemporaryDirectory() as home:
-        journal = await Journal.open(Path(home, "journal.sqlite3"))
-        await record(journal, calls)
-        for detail in ("turns", "calls", "answer"):
-            stalls: list[float] = []
-            seconds = []
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(longest_stall, stalls)
-                for _ in range(PAGES):
-                    began = time.perf_counter()
-                    await trace(journal, "run", 1, detail)
-                    seconds.append(time.perf_counter() - began)
-                tasks.cancel_scope.cancel()
-            page = statistics.median(seconds) * 1000
-            print(
-                f"{calls:,} calls, {detail:6}: page {page:7.1f} ms,"
-                f" longest stall {max(stalls) * 1000:6.1f} ms ({max(stalls) * 1000 / page:.2f})"
-            )
-        await journal.aclose()
+        async with Journal.open(Path(home, "journal.sqlite3")) as journal:
+            await record(journal, calls)
+            for detail in ("turns", "calls", "answer"):
+                stalls: list[float] = []
+                seconds = []
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(longest_stall, stalls)
+                    for _ in range(PAGES):
+                        began = time.perf_counter()
+                        await trace(journal, "run", 1, detail)
+                        seconds.append(time.perf_counter() - began)
+                    tasks.cancel_scope.cancel()
+                page = statistics.median(seconds) * 1000
+                print(
+                    f"{calls:,} calls, {detail:6}: page {page:7.1f} ms,"
+                    f" longest stall {max(stalls) * 1000:6.1f} ms ({max(stalls) * 1000 / page:.2f})"
+                )
 
 
 if __name__ == "__main__":

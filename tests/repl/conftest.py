@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 from repl_driver import Driver
@@ -11,18 +12,31 @@ from rlm_mcp.repl import boxes
 from rlm_mcp.repl.local import LocalBackend
 from rlm_mcp.types import ContextInfo, TextKind
 
+# Boxes of the tests' own, found as the others are.
+boxes.__path__.append(str(Path(__file__).with_name("boxes")))
+
 
 @pytest.fixture
 def cache(program_cache):
     return program_cache
 
 
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "needs(*what): in boxes that lack one of these, by their own word, it is skipped"
+    )
+
+
 @pytest.fixture(params=boxes.names())
 def box(request):
+    rules = boxes.load(request.param)
     try:
-        boxes.load(request.param).require()
+        rules.require()
     except SandboxUnavailable as refusal:
         pytest.skip(refusal.message)
+    needed = {what for mark in request.node.iter_markers("needs") for what in mark.args}
+    if lacking := needed & rules.LACKS:
+        pytest.skip(f"the {request.param} box lacks {', '.join(sorted(lacking))}")
     return request.param
 
 

@@ -9,6 +9,7 @@ from rlm_mcp.errors import ReplUnavailable
 from rlm_mcp.types import TextKind
 
 pytestmark = pytest.mark.anyio
+needs = pytest.mark.needs
 
 SAMPLES = {
     TextKind.ASCII: "plain text\n",
@@ -18,7 +19,15 @@ SAMPLES = {
 }
 
 
-@pytest.mark.parametrize("kind", list(TextKind))
+@pytest.mark.parametrize(
+    "kind",
+    [
+        TextKind.ASCII,
+        TextKind.LATIN1,
+        pytest.param(TextKind.UCS2, marks=needs("surrogates")),
+        pytest.param(TextKind.UCS4, marks=needs("surrogates")),
+    ],
+)
 async def test_the_context_is_a_str_equal_to_what_was_written(repl, snapshot, kind):
     text = SAMPLES[kind] * 1000 + "END"
     await repl.open(contexts=[snapshot({"a.txt": text}, kind=kind)])
@@ -29,11 +38,18 @@ async def test_the_context_is_a_str_equal_to_what_was_written(repl, snapshot, ki
         "context.find('END') == plain.find('END') and 'END' in context",
         "context.splitlines() == plain.splitlines() and context.count('\\n') == 1000",
         "context.upper() == plain.upper() and context + '!' == plain + '!'",
-        "import re, regex\nlen(re.findall(r'\\w+', context)) == len(re.findall(r'\\w+', plain))",
-        "[m.start() for m in regex.finditer('END', context)] == [plain.find('END')]",
+        "import re\nlen(re.findall(r'\\w+', context)) == len(re.findall(r'\\w+', plain))",
+        "[m.start() for m in re.finditer('END', context)] == [plain.find('END')]",
         "files['a.txt'] == plain and len(files) == 1",
     ):
         assert await repl.value(claim) == "True", claim
+
+
+@needs("regex")
+async def test_the_regex_module_searches_the_context_too(repl, snapshot):
+    await repl.open(contexts=[snapshot({"a": "x" * 9000 + "END"})])
+    code = "import regex\n[m.start() for m in regex.finditer('END', context)]"
+    assert await repl.value(code) == "[9000]"
 
 
 async def test_a_text_that_fills_its_last_page_ends_where_it_ends(repl, snapshot):
@@ -58,10 +74,21 @@ async def test_a_context_larger_than_the_memory_limit_is_searched_in_place(repl,
     assert await repl.value("len(context)", "small") == str((160 << 20) + 6)
 
 
-async def test_files_are_cut_from_the_context_and_found_by_offset(repl, snapshot):
-    documents = {"src/a.py": "one\ntwo", "src/b.py": "three\nfour\nfive", "notes.md": "six"}
-    await repl.open(contexts=[snapshot(documents)])
-    assert await repl.value("dict(files)") == str(documents)
+DOCUMENTS = {"src/a.py": "one\ntwo", "src/b.py": "three\nfour\nfive", "notes.md": "six"}
+
+
+async def test_files_are_cut_from_the_context(repl, snapshot):
+    await repl.open(contexts=[snapshot(DOCUMENTS)])
+    assert await repl.value("dict(files)") == str(DOCUMENTS)
+    assert await repl.value("len(files), list(files)") == str((3, list(DOCUMENTS)))
+    assert await repl.value("'src/a.py' in files, 'x' in files, files.get('x', 7)") == (
+        "(True, False, 7)"
+    )
+
+
+@needs("file offsets")
+async def test_files_are_found_by_offset(repl, snapshot):
+    await repl.open(contexts=[snapshot(DOCUMENTS)])
     for word, place in (
         ("two", ("src/a.py", 2)),
         ("five", ("src/b.py", 3)),
@@ -70,9 +97,6 @@ async def test_files_are_cut_from_the_context_and_found_by_offset(repl, snapshot
         assert await repl.value(f"files.at(context.index({word!r}))") == str(place)
     assert await repl.value("files.at(context.index('=== src/b.py'))") == "('src/b.py', 1)"
     assert await repl.value("files.at(0)") == "('src/a.py', 1)"
-    assert await repl.value("'src/a.py' in files, 'x' in files, files.get('x', 7)") == (
-        "(True, False, 7)"
-    )
     assert "3 files" in await repl.value("files")
     assert "did you mean 'src/a.py'?" in (await repl.run("files['src/aa.py']")).error
     assert "IndexError" in (await repl.run("files.at(10**9)")).error
@@ -88,6 +112,11 @@ async def test_several_contexts_stand_by_name_and_the_first_is_the_default(repl,
         "('second', 'second')"
     )
     assert ".text" in await repl.value("contexts['two']")
+
+
+@needs("near names")
+async def test_a_context_named_wrongly_names_the_nearest(repl, snapshot):
+    await repl.open(contexts=[snapshot({"a": "first"}, "one"), snapshot({"b": "second"}, "two")])
     assert "did you mean 'two'?" in (await repl.run("contexts['tow']")).error
 
 
@@ -112,9 +141,10 @@ async def test_forty_contexts_do_not_exhaust_the_descriptors(repl, snapshot):
     )
 
 
+@needs("os")
 async def test_a_fresh_guest_has_the_contexts_again(repl, snapshot):
     await repl.open(contexts=[snapshot({"a": "still here"})])
-    assert (await repl.run("import os\nos._exit(1)")).lost
+    assert (await repl.run("import os\nos._exit(1)")).status == "died"
     assert await repl.value("context") == "'still here'"
 
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from rlm_mcp.errors import ArgumentInvalid, JournalFailed, StaleEpoch, UnknownRun, UnknownSession
@@ -20,9 +21,25 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def journal(tmp_path):
-    opened = await Journal.open(tmp_path / "deep" / "journal.sqlite3")
-    yield opened
-    await opened.aclose()
+    async with Journal.open(tmp_path / "deep" / "journal.sqlite3") as opened:
+        yield opened
+
+
+async def keep(sink, *events):
+    for event in events:
+        sink.emit(event)
+    await sink.written()
+
+
+class Heard(list):
+    """A sink behind the journal: the events it was told, and how many were in the file by then."""
+
+    def __init__(self, path):
+        self._db = sqlite3.connect(path)
+
+    def emit(self, event):
+        (kept,) = self._db.execute("SELECT count(*) FROM events").fetchone()
+        self.append((event, kept))
 
 
 def started(query="why?"):
@@ -42,15 +59,14 @@ async def test_events_come_back_as_they_went_in_and_in_order(journal):
     sink = journal.sink("run_1", "ses", await journal.claim("ses"))
     sent = [started(), called(), Note("", "mind the gap"), ended()]
 
-    for event in sent:
-        await sink.emit(event)
+    await keep(sink, *sent)
 
     assert [recorded.event for recorded in await journal.events("run_1")] == sent
     assert [recorded.seq for recorded in await journal.events("run_1")] == [1, 2, 3, 4]
 
 
 async def test_the_loop_goes_on_while_a_run_is_read(journal):
-    await journal.sink("run_1", "ses", await journal.claim("ses")).emit(started())
+    await keep(journal.sink("run_1", "ses", await journal.claim("ses")), started())
     loop_went_on = threading.Event()
 
     def fold(recorded):
@@ -66,10 +82,9 @@ async def test_the_loop_goes_on_while_a_run_is_read(journal):
 
 async def test_a_run_has_ended_only_when_it_and_not_a_nested_one_has(journal):
     sink = journal.sink("run_1", "ses", await journal.claim("ses"))
-    await sink.emit(started())
-    await sink.emit(ended("1", "nested"))
+    await keep(sink, started(), ended("1", "nested"))
     before = await journal.ending("run_1")
-    await sink.emit(ended())
+    await keep(sink, ended())
     after = await journal.ending("run_1")
 
     assert before is None
@@ -78,9 +93,9 @@ async def test_a_run_has_ended_only_when_it_and_not_a_nested_one_has(journal):
 
 async def test_a_run_is_listed_with_its_phase(journal):
     sink = journal.sink("run_1", "ses", await journal.claim("ses"))
-    await sink.emit(started("what?"))
+    await keep(sink, started("what?"))
     running = await journal.run("run_1")
-    await sink.emit(ended())
+    await keep(sink, ended())
 
     assert (running.query, running.phase, running.ended) == ("what?", "running", None)
     assert (await journal.run("run_1")).phase == "done"
@@ -95,16 +110,57 @@ async def test_an_unknown_run_is_an_error_with_a_hint(journal):
     assert caught.value.hint
 
 
+async def test_an_event_is_in_the_file_before_it_is_shown_and_its_emitter_does_not_wait(
+    journal, tmp_path
+):
+    heard = Heard(tmp_path / "deep" / "journal.sqlite3")
+    sink = journal.sink("run_1", "ses", await journal.claim("ses"), [heard])
+    sent = [started(), called(), ended()]
+
+    for event in sent:
+        sink.emit(event)
+    before = list(heard)
+    await sink.written()
+
+    assert before == []
+    assert [event for event, _ in heard] == sent
+    assert all(kept >= number for number, (_, kept) in enumerate(heard, 1))
+
+
+async def test_a_sink_that_breaks_ends_its_own_run_only(journal, caplog):
+    class Broken:
+        def emit(self, event):
+            raise ZeroDivisionError("oops")
+
+    broken = journal.sink("run_1", "ses", await journal.claim("ses"), [Broken()])
+    other = journal.sink("run_2", "two", await journal.claim("two"))
+
+    broken.emit(started())
+    await keep(other, started())
+
+    with pytest.raises(ZeroDivisionError):
+        await broken.written()
+    with pytest.raises(ZeroDivisionError):
+        broken.emit(ended())
+    await keep(other, ended())
+    assert (await journal.run("run_2")).phase == "done"
+    assert "run_1 broke" in caplog.text
+
+
 async def test_an_older_holder_of_a_session_can_append_no_more(journal, tmp_path):
-    old = journal.sink("run_1", "ses", await journal.claim("ses"))
-    await old.emit(started())
+    heard = Heard(tmp_path / "deep" / "journal.sqlite3")
+    old = journal.sink("run_1", "ses", await journal.claim("ses"), [heard])
+    await keep(old, started())
     new = journal.sink("run_2", "ses", await journal.claim("ses"))
 
+    old.emit(called())
     with pytest.raises(StaleEpoch):
-        await old.emit(called())
-    await new.emit(started())
+        await old.written()
+    with pytest.raises(StaleEpoch):
+        old.emit(called())
+    await keep(new, started())
 
-    assert len(await journal.events("run_1")) == 1
+    assert len(await journal.events("run_1")) == len(heard) == 1
     assert (await costs(journal, "run", "run_1")).total.usage.calls == 0
 
 
@@ -112,34 +168,65 @@ async def test_a_stale_append_does_not_hurt_those_committed_beside_it(journal):
     stale = journal.sink("run_1", "ses", await journal.claim("ses"))
     fresh = journal.sink("run_2", "other", await journal.claim("other"))
     await journal.claim("ses")
-    refused = []
 
-    async def emit_stale():
-        try:
-            await stale.emit(started())
-        except StaleEpoch as error:
-            refused.append(error)
+    for _ in range(20):
+        stale.emit(called())
+        fresh.emit(called())
+    await fresh.written()
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(emit_stale)
-        for _ in range(20):
-            tasks.start_soon(fresh.emit, called())
-
-    assert len(refused) == 1
+    with pytest.raises(StaleEpoch):
+        await stale.written()
+    assert await journal.events("run_1") == []
     assert len(await journal.events("run_2")) == 20
+
+
+async def test_a_file_that_cannot_be_written_fails_who_wrote_but_not_the_next_run(
+    journal, tmp_path
+):
+    first = journal.sink("run_1", "ses", await journal.claim("ses"))
+    path = tmp_path / "deep" / "journal.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("ALTER TABLE events RENAME TO gone")
+        first.emit(started())
+        with pytest.raises(JournalFailed, match="no such table"):
+            await first.written()
+        other.execute("ALTER TABLE gone RENAME TO events")
+    second = journal.sink("run_2", "ses", await journal.claim("ses"))
+    await keep(second, started())
+
+    with pytest.raises(JournalFailed):
+        first.emit(ended())
+    assert await journal.events("run_1") == []
+    assert len(await journal.events("run_2")) == 1
+
+
+async def test_all_that_was_emitted_is_written_when_the_journal_is_left(tmp_path):
+    path = tmp_path / "journal.sqlite3"
+    with anyio.CancelScope() as scope:
+        async with Journal.open(path) as journal:
+            sink = journal.sink("run_1", "ses", await journal.claim("ses"))
+            sink.emit(started())
+            scope.cancel()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                sink.emit(ended())
+
+    async with Journal.open(path) as journal:
+        assert [row.event for row in await journal.events("run_1")] == [started(), ended()]
 
 
 async def test_costs_are_the_sum_of_the_calls_and_unknown_cost_stays_unknown(journal):
     sink = journal.sink("run_1", "ses", await journal.claim("ses"))
-    for event in (
+    await keep(
+        sink,
         started(),
         called("root", model="big"),
         called("sub", outcome="failed", usage=False),
         called("sub"),
-    ):
-        await sink.emit(event)
+    )
     known = await costs(journal, "run", "run_1")
-    await sink.emit(called("sub", cost=None))
+    await keep(sink, called("sub", cost=None))
     unknown = await costs(journal, "session", "ses")
 
     assert (known.root.usage.calls, known.sub.usage.calls, known.sub.failed) == (1, 2, 1)
@@ -184,7 +271,7 @@ async def test_a_write_waits_for_another_process_that_holds_the_file(journal, tm
     path, written = tmp_path / "deep" / "journal.sqlite3", []
 
     async def work():
-        written.append(await (sink.emit(called()) if write == "emit" else journal.claim("ses")))
+        written.append(await (keep(sink, called()) if write == "emit" else journal.claim("ses")))
 
     with closing(sqlite3.connect(path, isolation_level=None)) as other, anyio.fail_after(20):
         other.execute("BEGIN IMMEDIATE")
@@ -192,11 +279,31 @@ async def test_a_write_waits_for_another_process_that_holds_the_file(journal, tm
             tasks.start_soon(work)
             await anyio.wait_all_tasks_blocked()
             held = list(written)
+            sink.emit(called())
             other.execute("ROLLBACK")
 
     assert held == []
     assert written == [None if write == "emit" else 2]
-    assert len(await journal.events("run_1")) == (write == "emit")
+
+
+async def test_what_is_emitted_while_the_file_is_held_follows_in_order(journal, tmp_path):
+    heard = Heard(tmp_path / "deep" / "journal.sqlite3")
+    sink = journal.sink("run_1", "ses", await journal.claim("ses"), [heard])
+    sent = [started(), *(Note("", f"{number}") for number in range(50)), ended()]
+
+    path = tmp_path / "deep" / "journal.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, anyio.fail_after(20):
+        other.execute("BEGIN IMMEDIATE")
+        for event in sent:
+            sink.emit(event)
+            await anyio.lowlevel.checkpoint()
+        held = list(heard)
+        other.execute("ROLLBACK")
+        await sink.written()
+
+    assert held == []
+    assert [row.event for row in await journal.events("run_1")] == sent
+    assert [event for event, _ in heard] == sent
 
 
 async def test_two_processes_write_one_journal(journal, tmp_path):
@@ -207,7 +314,7 @@ async def test_two_processes_write_one_journal(journal, tmp_path):
         other.start()
     mine = journal.sink("run_mine", "ses", await journal.claim("ses"))
     for _ in range(50):
-        await mine.emit(called())
+        await keep(mine, called())
     for other in others:
         await anyio.to_thread.run_sync(other.join)
 
@@ -217,11 +324,10 @@ async def test_two_processes_write_one_journal(journal, tmp_path):
 
 def write_in_process(path, name):
     async def write():
-        journal = await Journal.open(Path(path))
-        sink = journal.sink(f"run_{name}", name, await journal.claim(name))
-        for _ in range(50):
-            await sink.emit(called())
-        await journal.aclose()
+        async with Journal.open(Path(path)) as journal:
+            sink = journal.sink(f"run_{name}", name, await journal.claim(name))
+            for _ in range(50):
+                await keep(sink, called())
 
     anyio.run(write)
 
@@ -231,7 +337,8 @@ async def test_a_file_that_is_no_journal_is_an_error_with_a_hint(tmp_path):
     path.write_text("not a database, but long enough to be taken for one" * 100, encoding="utf-8")
 
     with pytest.raises(JournalFailed) as caught:
-        await Journal.open(path)
+        async with Journal.open(path):
+            pass
 
     assert "RLM_HOME" in caught.value.hint
 
@@ -243,4 +350,5 @@ async def test_a_journal_of_another_schema_is_refused(tmp_path):
     db.close()
 
     with pytest.raises(JournalFailed, match="schema 99"):
-        await Journal.open(path)
+        async with Journal.open(path):
+            pass

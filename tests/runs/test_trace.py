@@ -39,15 +39,15 @@ def run_of(turns, answer="done"):
 
 @pytest.fixture
 async def journal(tmp_path):
-    opened = await Journal.open(tmp_path / "journal.sqlite3")
-    yield opened
-    await opened.aclose()
+    async with Journal.open(tmp_path / "journal.sqlite3") as opened:
+        yield opened
 
 
 async def record(journal, events):
     sink = journal.sink("run_1", "ses", await journal.claim("ses"))
     for event in events:
-        await sink.emit(event)
+        sink.emit(event)
+    await sink.written()
 
 
 async def test_a_short_run_reads_as_a_story(journal, golden):

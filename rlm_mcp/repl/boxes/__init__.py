@@ -1,13 +1,15 @@
 """Boxes a guest runs in: one module a platform or means, found by its file name.
 
-A box is a module here: what the host knows of it. Most have one of the same name in the guest, by
-which it locks itself in. The module here has
+A box is a module here: what the host knows of it. The module has
 
 - `ISOLATION`: what keeps model-written code from the user's files, network and processes;
+- `GUEST`: the module of the guest by which it locks itself in;
 - `NOTICE`: what the user is told beside every answer, None if nothing needs to be;
 - `DIALECT`: what the model must know of this box's Python, None if it is CPython as it knows it;
+- `LACKS`: what cells can do in the others and not here, in the words of the boxes' tests;
 - `require()`: raises SandboxUnavailable where the box cannot be;
-- `start(program)`: a guest's process that will lock itself into the box, and the wire to it;
+- `start(program, limits)`: a guest's process that will lock itself into the box, and the wire to
+  it; limits that the guest cannot set itself are set here;
 - `proved(hello)`: the layers in plain words; raises SandboxUnavailable if less is enforced.
 """
 
@@ -19,7 +21,7 @@ from rlm_mcp.errors import SandboxUnavailable
 from rlm_mcp.repl.launch import Started
 from rlm_mcp.repl.messages import Hello
 from rlm_mcp.repl.program import Program
-from rlm_mcp.types import Isolation
+from rlm_mcp.types import Isolation, ReplLimits
 
 HINT = "RLM_SANDBOX=plain, or --sandbox plain, runs model-written code with your own rights."
 AUTOMATIC: tuple[Isolation, ...] = ("kernel", "language")
@@ -29,13 +31,15 @@ class Box(Protocol):
     """A module of this folder."""
 
     ISOLATION: Isolation
+    GUEST: str
     NOTICE: str | None
     DIALECT: str | None
+    LACKS: frozenset[str]
 
     def require(self) -> None:
         """Nothing, where the box can be."""
 
-    async def start(self, program: Program) -> Started:
+    async def start(self, program: Program, limits: ReplLimits) -> Started:
         """A guest that is about to lock itself in."""
         ...
 
@@ -64,6 +68,21 @@ def candidates(wanted: str) -> tuple[str, ...]:
         if (kind := load(name).ISOLATION) in AUTOMATIC
     ]
     return tuple(name for _, name in sorted(ranked))
+
+
+def proved_by_probes(hello: Hello) -> tuple[str, ...]:
+    """The layers, once every forbidden deed was tried and refused.
+
+    Raises:
+        SandboxUnavailable: something went through, or nothing was tried.
+    """
+    passed = [name for name, refused in hello.probes.items() if not refused]
+    if passed or not hello.probes:
+        raise SandboxUnavailable(
+            f"The kernel did not refuse the sandboxed process: {', '.join(passed) or 'no probe'}.",
+            HINT,
+        )
+    return hello.layers
 
 
 def none_works(refusals: list[SandboxUnavailable]) -> SandboxUnavailable:

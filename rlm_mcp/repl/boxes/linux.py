@@ -4,15 +4,17 @@ import platform
 import sys
 
 from rlm_mcp.errors import SandboxUnavailable
-from rlm_mcp.repl.boxes import HINT
+from rlm_mcp.repl.boxes import HINT, proved_by_probes
 from rlm_mcp.repl.launch import Started, on_socket
 from rlm_mcp.repl.messages import Hello
 from rlm_mcp.repl.program import Program
-from rlm_mcp.types import Isolation
+from rlm_mcp.types import Isolation, ReplLimits
 
 ISOLATION: Isolation = "kernel"
+GUEST = "linux"
 NOTICE: str | None = None
 DIALECT: str | None = None
+LACKS: frozenset[str] = frozenset()
 MACHINES = ("x86_64", "aarch64")
 
 
@@ -30,21 +32,11 @@ def require() -> None:
         )
 
 
-async def start(program: Program) -> Started:
+async def start(program: Program, _limits: ReplLimits) -> Started:
     """This Python, in a process of its own."""
     return await on_socket(program)
 
 
 def proved(hello: Hello) -> tuple[str, ...]:
-    """The layers, once every forbidden deed was tried and refused.
-
-    Raises:
-        SandboxUnavailable: something went through, or nothing was tried.
-    """
-    passed = [name for name, refused in hello.probes.items() if not refused]
-    if passed or not hello.probes:
-        raise SandboxUnavailable(
-            f"The kernel did not refuse the sandboxed process: {', '.join(passed) or 'no probe'}.",
-            HINT,
-        )
-    return hello.layers
+    """The layers; raises SandboxUnavailable unless every forbidden deed was refused."""
+    return proved_by_probes(hello)

@@ -55,7 +55,7 @@ class Notebook:
         self._calls = calls
         self._interrupts = interrupts
         self._stop_thread = stop_thread
-        self._spared = {_thread.get_ident()}
+        self._spared = set[int]()
         self._stubborn: set[int] = set()
         # A real module, so that classes of cells can be pickled and their annotations resolved.
         module = sys.modules["__main__"] = ModuleType("__main__")
@@ -84,8 +84,13 @@ class Notebook:
         self._namespace.update(self._ours)
 
     def spare(self, thread: int) -> None:
-        """That thread is ours: the end of a cell does not stop it."""
-        self._spared.add(thread)
+        """That thread and the main one are ours: the end of a cell does not stop them."""
+        self._spared = {_thread.get_ident(), thread}
+
+    @property
+    def threads_left(self) -> bool:
+        """Whether a thread of an earlier cell could not be stopped."""
+        return bool(self._stubborn)
 
     def run(self, cell: Message) -> Message:
         """Execute a cell and say what it did; whatever it raises ends in the result."""

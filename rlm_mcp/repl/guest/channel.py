@@ -1,16 +1,15 @@
 """The guest's end of the wire: one thread reads, any thread writes, and no signal tears a frame."""
 
-import _socket
 import _thread
-import array
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from .lines import Line
 from .wire import Message, Splitter, pack
 
-CHUNK_BYTES = 1 << 18
 FRAME_BYTES = 0xFFFFFFFF
 HOST_GONE = 0
 
@@ -72,14 +71,22 @@ class Interrupts:
 
 
 class Channel:
-    """Frames to and from the host over one socket; passed descriptors come with their frame."""
+    """Frames to and from the host; passed descriptors come with their frame."""
 
-    def __init__(self, descriptor: int, interrupts: Interrupts) -> None:
-        self._socket = _socket.socket(fileno=descriptor)
+    def __init__(self, line: Line, interrupts: Interrupts) -> None:
+        self.line = line
         self._interrupts = interrupts
         self._writing = _thread.allocate_lock()
         self._messages = self._read()
         self.descriptors: list[int] = []
+
+    def reopen(self, line: Line) -> None:
+        """Go on over another line; who calls has closed the old one. No thread may be reading."""
+        self.line.forget()
+        self.line = line
+        self._writing = _thread.allocate_lock()
+        self._messages = self._read()
+        self.descriptors.clear()
 
     def send(self, message: Message) -> None:
         """Write one frame, whole, whoever asks at the same time."""
@@ -88,7 +95,7 @@ class Channel:
     def send_frame(self, frame: bytes) -> None:
         """As `send`, for a frame that is packed already."""
         with self._interrupts.held(), self._writing:
-            self._socket.sendall(frame)
+            self.line.write(frame)
 
     def receive(self) -> Message:
         """The next frame; only one thread may read at a time."""
@@ -103,7 +110,8 @@ class Channel:
 
         def read() -> None:
             try:
-                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+                if sys.platform != "win32":
+                    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
                 for message in self._messages:
                     take(message)
             finally:
@@ -113,12 +121,9 @@ class Channel:
 
     def _read(self) -> Iterator[Message]:
         splitter = Splitter(FRAME_BYTES)
-        room = _socket.CMSG_SPACE(4 * array.array("i").itemsize)
         while True:
-            chunk, extra, _, _ = self._socket.recvmsg(CHUNK_BYTES, room)
+            chunk, passed = self.line.read()
             if not chunk:
                 return
-            for level, kind, payload in extra:
-                if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-                    self.descriptors.extend(array.array("i", payload))
+            self.descriptors.extend(passed)
             yield from splitter.feed(chunk)

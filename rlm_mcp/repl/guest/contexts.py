@@ -57,27 +57,28 @@ class Files(Named[str]):
         self._manifest = manifest
 
     @cached_property
-    def _places(self) -> dict[str, tuple[int, int]]:
+    def places(self) -> dict[str, tuple[int, int]]:
+        """Path -> first character and number of characters."""
         documents = json.loads(self._manifest)["documents"] if self._manifest else []
         return {path: (start, chars) for path, start, chars, *_ in documents}
 
     @cached_property
     def _starts(self) -> list[tuple[int, int, str]]:
-        return sorted((start, chars, path) for path, (start, chars) in self._places.items())
+        return sorted((start, chars, path) for path, (start, chars) in self.places.items())
 
     def find(self, name: object) -> str | None:
         """The document's text."""
-        place = self._places.get(str(name))
+        place = self.places.get(str(name))
         return None if place is None else self._text[place[0] : sum(place)]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self.places)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.places)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._places
+        return name in self.places
 
     def at(self, offset: int) -> tuple[str, int]:
         """The document and the line at `offset`; a header line belongs to what it heads.

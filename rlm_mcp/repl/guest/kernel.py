@@ -1,17 +1,23 @@
-"""System calls a box makes about its own process, through the C library."""
+"""System calls a box makes about its own process, through the C library.
+
+Windows has none of these; there this module is only imported.
+"""
 
 import ctypes
 import io
 import mmap
 import os
-import resource
 import signal
 import sys
 
-PR_SET_PDEATHSIG = 1
+if sys.platform != "win32":
+    import resource
 
-libc = ctypes.CDLL(None, use_errno=True)
-libc.syscall.restype = ctypes.c_long
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+
+PR_SET_PDEATHSIG = 1
+OPEN_FILES = 64
 
 
 def failed() -> OSError:
@@ -45,10 +51,12 @@ def die_with_parent() -> None:
 def limit_memory(limit_bytes: int) -> tuple[str, int]:
     """Bound what is allocated from now on; gives the layer in words and the limit that stands.
 
-    Only the soft limit is set: the host raises it by the size of every context it maps.
+    Only the soft limit is set: the host raises it by the size of every context it maps. Where there
+    is none the host watches, and on Windows it has set one.
     """
     if sys.platform != "linux":
-        return "no memory limit on this system", 0
+        held_by = "its job" if sys.platform == "win32" else "being watched"
+        return f"memory {limit_bytes >> 20:,} MB, by {held_by}", 0
     with io.open_code("/proc/self/statm") as file:
         pages = int(file.read().split()[0])
     space_bytes = pages * mmap.PAGESIZE + limit_bytes
@@ -57,3 +65,9 @@ def limit_memory(limit_bytes: int) -> tuple[str, int]:
         space_bytes = min(space_bytes, hard)
     resource.setrlimit(resource.RLIMIT_AS, (space_bytes, hard))
     return f"memory {limit_bytes >> 20:,} MB", space_bytes
+
+
+def limit_resources() -> None:
+    """No core, no file written, nothing locked in memory, few descriptors."""
+    for name, most in (("CORE", 0), ("FSIZE", 0), ("MEMLOCK", 0), ("NOFILE", OPEN_FILES)):
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))

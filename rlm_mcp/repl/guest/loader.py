@@ -20,15 +20,16 @@ from typing import Any
 class Program:
     """An importer that finds every module of the program's file in memory."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._pages = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    def __init__(self, file: int | str) -> None:
+        with open(file, "rb") as opened:  # noqa: PTH123 - a descriptor, or a path
+            self._pages = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         self._start = 8 + int.from_bytes(self._pages[:8], "little")
-        self._modules, self._extensions = marshal.loads(self._pages[8 : self._start])  # noqa: S302 - ours
+        self._modules, self.extensions = marshal.loads(self._pages[8 : self._start])  # noqa: S302 - ours
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> Any:
         """As importlib asks for it."""
-        if name in self._extensions:
-            path = self._extensions[name]
+        if name in self.extensions:
+            path = self.extensions[name]
             return spec_from_file_location(name, path, loader=ExtensionFileLoader(name, path))
         if name not in self._modules:
             return None
@@ -46,14 +47,15 @@ class Program:
 
 
 def main() -> None:
-    """Arguments: the descriptor of the channel, the descriptor of the program's file."""
+    """Arguments: the descriptors of the line joined by `:`, the program's file or descriptor."""
     # What is imported stays; looking through it for garbage would only take time.
     gc.disable()
-    channel, program = map(int, sys.argv[1:3])
-    sys.meta_path.insert(2, Program(program))
-    # It can be found only now.
-    guest = __import__("guest.main").main.Guest(channel)
-    guest.serve(channel)
+    descriptors, program = sys.argv[1:3]
+    sys.meta_path.insert(2, Program(int(program) if program.isdecimal() else program))
+    # They can be found only now.
+    guest = __import__("guest.main")
+    line = guest.lines.line_on([*map(int, descriptors.split(":"))])
+    guest.main.Guest(line).serve()
 
 
 if __name__ == "__main__":

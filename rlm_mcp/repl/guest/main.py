@@ -9,10 +9,14 @@ import warnings
 from queue import SimpleQueue
 
 from . import text
+from .arrival import Arrivals
 from .calls import Calls
 from .cells import Notebook
 from .channel import Channel, Interrupts
+from .checkpoint import Checkpoints
 from .contexts import Context
+from .kernel import die_with_parent
+from .lines import Line, SocketLine
 from .wire import Message
 
 REFUSED = 3
@@ -29,57 +33,58 @@ _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
 class Guest:
     """One guest: what arrives is put in order by the reading thread, cells run in the main one."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, line: Line) -> None:
         self._interrupts = Interrupts()
-        self._channel = Channel(descriptor, self._interrupts)
+        self._channel = Channel(line, self._interrupts)
         self._calls = Calls(self._channel)
         self._notebook = Notebook(self._calls, self._interrupts, stop_thread)
+        self._checkpoints = Checkpoints()
         self._todo: SimpleQueue[Message | list[Context]] = SimpleQueue()
-        self._in_place = text.works()
-        self._arriving: list[Context] = []
+        self._arrivals = Arrivals(in_place=text.works())
 
-    def serve(self, descriptor: int) -> None:
+    def serve(self) -> None:
         """Lock, say hello, work. Never runs a cell with less locked than the box promises."""
         setup = self._channel.receive()
         try:
             box = importlib.import_module(f".{setup['box']}", __package__)
-            hello = box.lock(setup, descriptor)
+            hello = box.lock(setup, self._channel.line)
         except (OSError, ValueError, KeyError, ImportError, AttributeError) as error:
             self._channel.send({"t": "refused", "error": f"{type(error).__name__}: {error}"})
             os._exit(REFUSED)
         forget_ourselves()
-        self._channel.send({"t": "hello", "python": sys.version.split()[0], **hello})
+        greeting = {"t": "hello", "python": sys.version.split()[0], "checkpoints": False, **hello}
+        self._channel.send(greeting)
         self._notebook.spare(self._channel.serve(self._take))
         while True:
             task = self._todo.get()
             if isinstance(task, list):
                 self._notebook.use(task)
-            else:
+            elif task["lifeline"] is None or self._goes_on(task["lifeline"]):
                 self._channel.send(self._notebook.run(task))
+
+    def _goes_on(self, lifeline: int) -> bool:
+        """Leave a copy of everything behind; False in the copy, once it has to take over."""
+        if self._notebook.threads_left:
+            os.close(lifeline)
+            return True
+        wire = self._checkpoints.take_over(lifeline, *self._channel.line.descriptors)
+        if wire is None:
+            return True
+        die_with_parent()
+        self._channel.reopen(SocketLine(wire))
+        self._notebook.spare(self._channel.serve(self._take))
+        return False
 
     def _take(self, message: Message) -> None:
         if message["t"] == "reply":
             self._calls.deliver(message)
-        elif message["t"] == "map":
-            self._map(message)
+        elif message["t"] in {"map", "piece"}:
+            contexts = self._arrivals.take(message, self._channel.descriptors)
+            if contexts is not None:
+                self._todo.put(contexts)
         else:
-            self._todo.put(message)
-
-    def _map(self, message: Message) -> None:
-        """Map one context now, so that its descriptors are closed before the next one's come."""
-        described = message["context"]
-        if described:
-            blob, manifest = self._channel.descriptors[:2]
-            del self._channel.descriptors[:2]
-            with os.fdopen(manifest, "rb") as file:
-                documents = file.read()
-            size, kind = described["bytes"], described["kind"]
-            mapped = text.map_text(blob, size, kind, in_place=self._in_place)
-            os.close(blob)
-            self._arriving.append(Context(described["name"], mapped, documents))
-        if message["last"]:
-            self._todo.put(self._arriving)
-            self._arriving = []
+            lifeline = self._channel.descriptors.pop(0) if message["lifeline"] else None
+            self._todo.put({**message, "lifeline": lifeline})
 
 
 def forget_ourselves() -> None:

@@ -1,0 +1,93 @@
+"""`rlm-mcp doctor`: what works on this machine, tried and not guessed."""
+
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import click
+
+from rlm_mcp.cli.ask import sandbox_option
+from rlm_mcp.errors import EndpointError
+from rlm_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from rlm_mcp.cli.findings import Findings, FoundModel
+
+SOUND, UNSOUND = 0, 1
+MODEL_S = 15.0
+
+
+@click.command()
+@sandbox_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(*, sandbox: str | None, as_json: bool) -> int:
+    """Show which sandboxes work here, what a run would take, and which model it would ask.
+
+    Each sandbox is started and tried. Exit code: 0 if model-written code can run as the settings
+    say, 1 if not.
+    """
+    found = anyio.run(_look, Settings.load(sandbox=sandbox))
+    from rlm_mcp.cli import findings
+
+    if as_json:
+        click.echo(findings.as_json(found))
+    elif sys.stdout.isatty():
+        findings.show(found)
+    else:
+        click.echo(findings.as_text(found))
+    return SOUND if found.is_sound else UNSOUND
+
+
+async def _look(settings: Settings) -> "Findings":
+    from rlm_mcp.cli.findings import Findings
+    from rlm_mcp.repl.survey import survey, taken, text_is_mapped
+
+    home = settings.home.expanduser()
+    problem = await anyio.to_thread.run_sync(_write_problem, home)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        cache = Path(elsewhere) if problem else home / "cache"
+        boxes = await survey(cache, settings.sandbox, settings.limits)
+    return Findings(
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        text_is_mapped=await text_is_mapped(),
+        home=home,
+        home_problem=problem,
+        asked=settings.sandbox,
+        taken=taken(boxes, settings.sandbox),
+        boxes=boxes,
+        model=await _model(settings),
+    )
+
+
+def _write_problem(home: Path) -> str | None:
+    """Why nothing can be written to the data folder, None if it can be."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+async def _model(settings: Settings) -> "FoundModel":
+    from rlm_mcp.cli.findings import FoundModel
+    from rlm_mcp.llm.client import RemoteModel
+    from rlm_mcp.llm.models import Models
+
+    try:
+        with anyio.fail_after(MODEL_S):
+            async with Models(settings) as models:
+                root = (await models.resolve()).root
+    except EndpointError as error:
+        return FoundModel(url=error.url, reason=error.message, hint=error.hint)
+    except TimeoutError:
+        return FoundModel(
+            reason=f"no answer within {MODEL_S:.0f} s", hint="See whether the server is up."
+        )
+    assert isinstance(root, RemoteModel)
+    return FoundModel(root.url, root.name, root.window_tokens, root.slots)

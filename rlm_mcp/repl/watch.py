@@ -1,0 +1,110 @@
+"""Watching what a guest uses: threads everywhere, memory where the system itself sets no limit.
+
+A look every tenth of a second is no wall: between two looks a process may take what the machine can
+hand out in that time. So there are two thresholds, and the machine needs some memory to spare.
+"""
+
+import ctypes
+import mmap
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+THREADS = 512
+THREADS_AT = 17
+THREADS_EVERY_S, MEMORY_EVERY_S = 1.0, 0.1
+KILLED_AT = 1.25
+PROC_PIDTASKINFO = 4
+RUSAGE_V0 = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process has: threads, and bytes of memory that it does not share with files."""
+
+    threads: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """More than is allowed. `fatal`: past being asked to stop."""
+
+    reason: str
+    fatal: bool
+
+
+def usage(pid: int) -> Usage | None:
+    """What that process of ours uses; None where it is gone or the system does not tell."""
+    if sys.platform == "linux":
+        return _linux(pid)
+    if sys.platform == "darwin":
+        return _darwin(pid)
+    return None
+
+
+def excess(used: Usage, memory_bytes: int | None) -> Excess | None:
+    """What is too much. `memory_bytes` is the limit to be held here, None where the system does."""
+    if used.threads > THREADS:
+        return Excess(f"it had {used.threads:,} threads, and {THREADS} are allowed", fatal=True)
+    if memory_bytes is None or used.memory_bytes <= memory_bytes:
+        return None
+    reason = f"it used {used.memory_bytes >> 20:,} MB, and {memory_bytes >> 20:,} MB are allowed"
+    return Excess(reason, fatal=used.memory_bytes > KILLED_AT * memory_bytes)
+
+
+def _linux(pid: int) -> Usage | None:
+    """See proc_pid_stat(5) and proc_pid_statm(5)."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        stat = (folder / "stat").read_text(encoding="utf-8")
+        statm = (folder / "statm").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    _, resident, shared, *_ = map(int, statm.split())
+    threads = int(stat.rpartition(")")[2].split()[THREADS_AT])
+    return Usage(threads, (resident - shared) * mmap.PAGESIZE)
+
+
+class ResourceUsage(ctypes.Structure):
+    """`struct rusage_info_v0` of sys/resource.h; the footprint is what Activity Monitor shows."""
+
+    _fields_ = (
+        ("uuid", ctypes.c_uint8 * 16),
+        ("user_time", ctypes.c_uint64),
+        ("system_time", ctypes.c_uint64),
+        ("package_idle_wakeups", ctypes.c_uint64),
+        ("interrupt_wakeups", ctypes.c_uint64),
+        ("page_ins", ctypes.c_uint64),
+        ("wired_size", ctypes.c_uint64),
+        ("resident_size", ctypes.c_uint64),
+        ("physical_footprint", ctypes.c_uint64),
+        ("start_time", ctypes.c_uint64),
+        ("exit_time", ctypes.c_uint64),
+    )
+
+
+class TaskUsage(ctypes.Structure):
+    """`struct proc_taskinfo` of sys/proc_info.h."""
+
+    _fields_ = (
+        ("sizes_and_times", ctypes.c_uint64 * 6),
+        ("counters", ctypes.c_int32 * 9),
+        ("threads", ctypes.c_int32),
+        ("running", ctypes.c_int32),
+        ("priority", ctypes.c_int32),
+    )
+
+
+def _darwin(pid: int) -> Usage | None:
+    """See libproc.h: `proc_pid_rusage` gives 0, `proc_pidinfo` the bytes it wrote."""
+    system = ctypes.CDLL(None)
+    resources, task = ResourceUsage(), TaskUsage()
+    system.proc_pidinfo.argtypes = (
+        ctypes.c_int, ctypes.c_int, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_int,
+    )  # fmt: skip
+    written = system.proc_pidinfo(pid, PROC_PIDTASKINFO, 0, ctypes.byref(task), ctypes.sizeof(task))
+    told = system.proc_pid_rusage(pid, RUSAGE_V0, ctypes.byref(resources))
+    if written != ctypes.sizeof(task) or told != 0:
+        return None
+    return Usage(task.threads, resources.physical_footprint)

@@ -1,0 +1,124 @@
+"""The journal's tables: how its file is made, and what an event leaves in them."""
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlm_mcp.events import CallEnded, Event, RunEnded, RunFailed, RunStarted
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE sessions (handle TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY, session TEXT NOT NULL, query TEXT NOT NULL, model TEXT NOT NULL,
+    sub_model TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, phase TEXT NOT NULL,
+    pid INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX runs_by_start ON runs (started);
+CREATE INDEX runs_by_session ON runs (session);
+CREATE TABLE events (
+    run TEXT NOT NULL, seq INTEGER NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL,
+    node TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (run, seq)
+) WITHOUT ROWID;
+CREATE TABLE calls (
+    run TEXT NOT NULL, seq INTEGER NOT NULL, day TEXT NOT NULL, role TEXT NOT NULL,
+    model TEXT NOT NULL, outcome TEXT NOT NULL, input INTEGER, output INTEGER, cached INTEGER,
+    estimated INTEGER NOT NULL, cost REAL, seconds REAL, PRIMARY KEY (run, seq)
+) WITHOUT ROWID;
+CREATE INDEX calls_by_day ON calls (day);
+"""
+
+ADD_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)"
+ADD_CALL = "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_RUN = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, NULL, 'running', ?)"
+CLAIM = """
+INSERT INTO sessions VALUES (?, 1) ON CONFLICT (handle) DO UPDATE SET epoch = epoch + 1
+RETURNING epoch
+"""
+END_RUN = "UPDATE runs SET ended = ?, phase = ? WHERE id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event as the journal keeps it; `record` is its JSON, `at` UTC in ISO 8601."""
+
+    run: str
+    seq: int
+    at: str
+    event: Event
+    record: str
+
+
+def connect(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """A connection that writes and one that reads. The file is made if it is not there.
+
+    The writer waits for nobody: a file that another process holds is SQLITE_BUSY.
+
+    Raises:
+        sqlite3.Error, OSError: the file cannot be used, or has another schema.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = sqlite3.connect(path, timeout=10, check_same_thread=False)
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("PRAGMA synchronous = NORMAL")
+    writer.execute("PRAGMA wal_autocheckpoint = 0")  # it syncs to disk: the owner's to time
+    with writer:
+        writer.execute("BEGIN IMMEDIATE")
+        (version,) = writer.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            for statement in SCHEMA.split(";"):
+                writer.execute(statement)
+            writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif version != SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"schema {version}, this program knows {SCHEMA_VERSION}")
+    writer.execute("PRAGMA busy_timeout = 0")
+    reader = sqlite3.connect(path, timeout=10, check_same_thread=False)
+    reader.execute("PRAGMA query_only = ON")
+    return writer, reader
+
+
+def epoch_of(db: sqlite3.Connection, session: str) -> int:
+    """The newest epoch under which the session was claimed; 0 if it never was."""
+    found = db.execute("SELECT epoch FROM sessions WHERE handle = ?", (session,)).fetchone()
+    return int(found[0]) if found else 0
+
+
+def bump_epoch(db: sqlite3.Connection, session: str) -> int:
+    """Claim the session, in a transaction of its own; its new epoch."""
+    with db:
+        return int(db.execute(CLAIM, (session,)).fetchone()[0])
+
+
+def add(db: sqlite3.Connection, session: str, entries: Sequence[Entry]) -> None:
+    """Put entries of one run of `session` into all tables, within the caller's transaction.
+
+    What is asked often is kept apart: who ran when, and what each call used.
+    """
+    db.executemany(
+        ADD_EVENT,
+        [(e.run, e.seq, e.at, type(e.event).__name__, e.event.node, e.record) for e in entries],
+    )
+    for entry in entries:
+        match entry.event:
+            case CallEnded() as call:
+                db.execute(ADD_CALL, _figures(entry, call))
+            case RunStarted(node="") as run:
+                names = (run.query, run.model, run.sub_model)
+                db.execute(ADD_RUN, (entry.run, session, *names, entry.at, os.getpid()))
+            case RunEnded(node=""):
+                db.execute(END_RUN, (entry.at, "done", entry.run))
+            case RunFailed(node=""):
+                db.execute(END_RUN, (entry.at, "failed", entry.run))
+            case _:
+                pass
+
+
+def _figures(entry: Entry, call: CallEnded) -> tuple[str | int | float | None, ...]:
+    place = (entry.run, entry.seq, entry.at[:10], call.role, call.model, call.outcome)
+    used = call.usage
+    if used is None:
+        return (*place, None, None, None, 0, None, None)
+    tokens = (used.input_tokens, used.output_tokens, used.cached_tokens, used.estimated_calls)
+    return (*place, *tokens, used.cost, used.seconds)

@@ -1,0 +1,48 @@
+"""A long session of cells that raise, loop, allocate, exit and crash."""
+
+import sys
+
+import anyio
+import pytest
+from repl_driver import Driver
+from rough_cells import (
+    SESSION_LIMITS,
+    descriptors,
+    draw,
+    living,
+    resident_bytes,
+    sessions_below,
+    soak,
+)
+
+from rlm_mcp.repl.local import LocalBackend
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc"),
+]
+
+CELLS = 200
+SEED = 11
+MOST_GROWTH_BYTES = 24 << 20
+
+
+async def test_two_hundred_rough_cells_lose_nothing_and_leave_nothing(cache, box):
+    before = descriptors()
+    with anyio.fail_after(150):
+        async with LocalBackend(cache, box) as backend:
+            repl = Driver(backend)
+            state = await repl.open(limits=SESSION_LIMITS)
+            if state.dialect is not None:
+                pytest.skip("the cells are written for CPython")
+            await soak(repl, draw(20, SEED))
+            warm = resident_bytes()
+            tally = await soak(repl, draw(CELLS, SEED))
+            sessions = sessions_below()
+            grown = resident_bytes() - warm
+    assert tally.wrong == []
+    assert tally.started_again == 0
+    assert sessions
+    assert living(sessions) == set()
+    assert descriptors() == before
+    assert grown < MOST_GROWTH_BYTES

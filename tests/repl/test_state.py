@@ -1,0 +1,168 @@
+"""What happens to the variables when a cell, or its process, ends badly: by value, in every box."""
+
+from dataclasses import replace
+
+import anyio
+import pytest
+from repl_driver import LIMITS, Driver
+
+from rlm_mcp.errors import ReplUnavailable
+from rlm_mcp.repl import recording
+from rlm_mcp.repl.local import LocalBackend
+from rlm_mcp.types import CallAsked, Cell, SubReply
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("exits")]
+
+DIE = "\nimport os\nos._exit(9)"
+SAID = "The REPL's process ended by itself (exit status 9)."
+
+
+@pytest.fixture
+async def copied(repl):
+    """A REPL whose guest leaves a copy of itself behind before each cell."""
+    if not (await repl.open()).checkpoints:
+        pytest.skip("no checkpoints here")
+    return repl
+
+
+@pytest.fixture
+async def repeated(cache, box):
+    """A REPL that has to run its cells again: what a copy would take is above any limit."""
+    async with LocalBackend(cache, box) as backend:
+        driver = Driver(backend)
+        await driver.open(limits=replace(LIMITS, memory_bytes=512 << 20))
+        await driver.run("ballast = b'x' * (320 << 20)")
+        yield driver
+
+
+async def test_what_a_lost_cell_changed_in_place_is_undone(repl):
+    await repl.run("x = [1, 2]\nanswer['content'] = 'draft'")
+    died = await repl.run("x.append(3); y = 1; answer['content'] = 'spoilt'" + DIE)
+    assert (died.status, died.lost) == ("died", False)
+    assert died.error.startswith(SAID)
+    assert [variable.preview for variable in died.variables] == ["[1, 2]"]
+    assert await repl.value("x, 'y' in globals(), answer['content']") == "([1, 2], False, 'draft')"
+
+
+async def test_a_copy_keeps_what_cannot_be_made_again(copied):
+    await copied.run("import random\nsteps = iter(range(9)); next(steps); lucky = random.random()")
+    first = await copied.value("lucky")
+    for _ in range(3):
+        assert (await copied.run("next(steps); lucky = 0" + DIE)).status == "died"
+    assert await copied.value("next(steps), lucky") == f"(1, {first})"
+
+
+async def test_a_restored_repl_calls_models_and_is_interrupted_as_before(cache, box):
+    async with LocalBackend(cache, box) as backend:
+        driver = Driver(backend)
+        await driver.open(limits=replace(LIMITS, cell_s=0.25))
+        await driver.run("x = 1" + DIE)
+        assert await driver.value("llm_query('hi')") == "'<hi>'"
+        assert (await driver.run("x = 2\nwhile True: pass")).status == "interrupted"
+        assert await driver.value("x") == "2"
+        with anyio.fail_after(20):
+            stubborn = await driver.run("x = 3\nimport itertools\n-1 in itertools.count()")
+        assert (stubborn.status, await driver.value("x")) == ("died", "2")
+
+
+async def test_a_restored_repl_takes_new_contexts(repl, snapshot):
+    await repl.open(contexts=[snapshot({"a": "old"})])
+    await repl.run("seen = context[:]" + DIE)
+    await repl.run("seen = context[:]")
+    await repl.run("1" + DIE)
+    await repl.open(contexts=[snapshot({"a": "new"})])
+    assert await repl.value("seen, context[:]") == "('old', 'new')"
+
+
+async def test_cells_run_again_have_the_answers_they_had(repeated):
+    said = iter(["first", "second", "third"])
+
+    def model(_request):
+        return SubReply(next(said))
+
+    await repeated.run("a = llm_query('same'); b = llm_query('same')", model=model)
+    await repeated.run("c = llm_query_batched(['x'])\n1 / 0", model=model)
+    died = await repeated.run("a = b = c = None" + DIE)
+    assert "run again" in died.error
+    after = await repeated.run("a, b, c")
+    assert after.output == (
+        "[This REPL is new. 3 cells ran again in it, with the answers had before.]\n"
+        "('first', 'second', ['third'])\n"
+    )
+    assert len(repeated.calls) == 3
+    assert not after.lost
+
+
+async def test_each_cell_run_again_sees_the_contexts_it_saw(repeated, snapshot):
+    small = replace(LIMITS, memory_bytes=512 << 20)
+    await repeated.open(contexts=[snapshot({"a": "old"})], limits=small)
+    await repeated.run("then = context[:]")
+    await repeated.open(contexts=[snapshot({"a": "new"})], limits=small)
+    await repeated.run("1" + DIE)
+    assert (await repeated.run("then, context[:]")).output.endswith("('old', 'new')\n")
+
+
+async def test_what_an_interrupted_cell_did_is_told_to_be_lost(cache, box):
+    async with LocalBackend(cache, box) as backend:
+        driver = Driver(backend)
+        await driver.open(limits=replace(LIMITS, cell_s=1.0, memory_bytes=512 << 20))
+        await driver.run("x = 1; ballast = b'x' * (320 << 20)")
+        await driver.run("x = 2\nwhile True: pass")
+        await driver.run("x = 3" + DIE)
+        after = await driver.run("x")
+        assert after.lost
+        assert "What 1 cell did could not be repeated" in after.output
+        assert after.output.endswith("\n1\n")
+
+
+async def test_a_cell_that_ends_the_process_when_repeated_is_left_out(repeated):
+    await repeated.run("x = 1\nimport os")
+    deadly = "x = 2\ntry: llm_query(str(os.getpid()))\nexcept RuntimeError: os._exit(1)"
+    assert (await repeated.run(deadly)).status == "ok"
+    await repeated.run("y = 3" + DIE)
+    after = await repeated.run("x")
+    assert (after.lost, after.output.endswith("check your variables.]\n1\n")) == (True, True)
+
+
+async def test_more_than_can_be_kept_is_lost_and_said(repeated):
+    await repeated.run("x = 1")
+    huge = SubReply("y" * (recording.MOST_CHARS // 8))
+    await repeated.run("for n in range(9): llm_query(str(n))", model=lambda _request: huge)
+    died = await repeated.run("x = 2" + DIE)
+    assert died.lost
+    assert "All variables are gone" in died.error
+    assert "NameError" in (await repeated.run("x")).error
+
+
+async def test_a_repl_that_is_closed_while_its_cells_run_again_says_so(repeated):
+    await repeated.run("import time\nfor _ in range(100): time.sleep(0.01)")
+    await repeated.run("1" + DIE)
+    async with anyio.create_task_group() as tasks:
+
+        async def go_on():
+            with pytest.raises(ReplUnavailable):
+                await repeated.backend.submit("h", 1, Cell("late", "1"))
+
+        tasks.start_soon(go_on)
+        await anyio.wait_all_tasks_blocked()
+        await repeated.backend.close("h")
+
+
+async def test_a_call_that_is_open_when_the_process_dies_is_forgotten(copied):
+    await copied.run("x = 1")
+    code = (
+        "import os, threading, time\nthreading.Thread(target=lambda: llm_query('late')).start()\n"
+        "time.sleep(0.2)\nos._exit(1)"
+    )
+    backend = copied.backend
+    cursor = await backend.submit("h", 1, Cell("lost", code))
+    asked = None
+    with anyio.fail_after(20):
+        while True:
+            batch = await backend.pump("h", "lost", cursor, wait_s=20)
+            cursor = batch.cursor
+            asked = next((e for e in batch.events if isinstance(e, CallAsked)), asked)
+            if any(not isinstance(event, CallAsked) for event in batch.events):
+                break
+    assert asked is not None
+    assert await copied.value("x, llm_query('now')") == "(1, '<now>')"

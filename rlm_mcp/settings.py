@@ -68,7 +68,7 @@ class Settings(BaseModel):
     )
     max_errors: int = Field(default=5, ge=1, description="Failing turns in a row.")
 
-    sandbox: Literal["auto", "linux", "plain"] = Field(
+    sandbox: Literal["auto", "linux", "macos", "windows", "monty", "docker", "plain"] = Field(
         default="auto",
         description="`plain` runs model-written code with your rights; every answer then says so.",
     )

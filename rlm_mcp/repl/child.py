@@ -45,6 +45,10 @@ class Child:
         """Whether open files can be sent."""
         return self._wire.passes_descriptors
 
+    def expect(self, frame_bytes: int) -> None:
+        """Take no frame that is larger."""
+        self._splitter.limit = frame_bytes
+
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Write a frame, or put it behind those that wait; then the descriptors are closed."""
         rest = memoryview(pack(message))

@@ -14,7 +14,7 @@ from rlm_mcp.repl import boxes, watch
 from rlm_mcp.repl.child import Child
 from rlm_mcp.repl.gate import ForkGate
 from rlm_mcp.repl.guest.wire import BadFrame, Message
-from rlm_mcp.repl.lifeline import Lifeline, adopt_orphans
+from rlm_mcp.repl.lifeline import Lifeline, adopt_orphans, buried, reap
 from rlm_mcp.repl.messages import Call, Done, Gate, Hello, Refused, Said, frame_limit, parse
 from rlm_mcp.repl.program import Program
 from rlm_mcp.repl.supply import open_all, space_bytes, supply
@@ -100,6 +100,14 @@ class HostedGuest:
         guest._space_bytes = hello.space_bytes
         return guest
 
+    def fits(self, limits: ReplLimits) -> bool:
+        """Take these limits on if it can: that of memory holds since its start."""
+        if limits.memory_bytes != self.limits.memory_bytes:
+            return False
+        self.limits = limits
+        self._child.expect(frame_limit(limits))
+        return True
+
     async def map(self, contexts: Sequence[ContextInfo]) -> None:
         """Give it these contexts in place of those it had.
 
@@ -165,6 +173,8 @@ class HostedGuest:
         finally:
             self._child.sweep()
             self._release()
+            if self.checkpoints:
+                await buried(self._group)
             if self._gate is not None:
                 self._gate.close()
             self._greeted.set()
@@ -203,6 +213,7 @@ class HostedGuest:
         if started is None:
             return False
         self._child = Child(started, frame_limit(self.limits))
+        reap(self._group)
         reason, self._end_reason = self._end_reason, None
         if self.listener is not None:
             self.listener.rolled_back(reason or "ended")

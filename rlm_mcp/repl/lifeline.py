@@ -16,6 +16,7 @@ import anyio
 from rlm_mcp.repl.launch import Handle, SocketWire, Started, sweep
 
 TAKE_OVER_S = 5.0
+BURIAL_S, LOOK_S = 5.0, 0.002
 PR_SET_CHILD_SUBREAPER = 36
 # struct ucred of unix(7): who wrote, as the kernel knows it.
 CREDENTIALS = struct.Struct("=iII")
@@ -27,6 +28,23 @@ def adopt_orphans() -> None:
     See PR_SET_CHILD_SUBREAPER in prctl(2); it holds for all that this process ever starts.
     """
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap(group: int) -> bool:
+    """Bury what has ended of a process group that is ours; whether some of it still lives."""
+    try:
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+async def buried(group: int) -> None:
+    """Wait until nothing is left of a process group that was killed."""
+    with anyio.move_on_after(BURIAL_S, shield=True):
+        while reap(group):
+            await anyio.sleep(LOOK_S)
 
 
 class Lifeline:

@@ -8,11 +8,10 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
-from rlm_mcp.errors import ReplUnavailable, SandboxUnavailable
-from rlm_mcp.repl import boxes, program
-from rlm_mcp.repl.host import HostedGuest
+from rlm_mcp.errors import ReplUnavailable
+from rlm_mcp.repl.pool import Pool
 from rlm_mcp.repl.repl import Repl
-from rlm_mcp.types import Batch, Cell, Cursor, ReplLimits, ReplSpec, ReplState, Reply
+from rlm_mcp.types import Batch, Cell, Cursor, ReplSpec, ReplState, Reply
 
 
 class LocalBackend:
@@ -23,11 +22,9 @@ class LocalBackend:
     """
 
     def __init__(self, cache: Path, box: str = "auto") -> None:
-        self._cache = cache
-        self._box = box
         self._repls: dict[str, Repl] = {}
-        self._program: program.Program | None = None
         self._tasks: TaskGroup = anyio.create_task_group()
+        self._pool = Pool(cache, box, self._tasks)
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -45,7 +42,7 @@ class LocalBackend:
 
     async def open(self, spec: ReplSpec) -> ReplState:
         """See `ReplBackend.open`."""
-        repl = self._repls.setdefault(spec.handle, Repl(spec, self._start, self._tasks))
+        repl = self._repls.setdefault(spec.handle, Repl(spec, self._pool.take, self._tasks))
         return await repl.open(spec)
 
     async def submit(self, handle: str, epoch: int, cell: Cell) -> Cursor:
@@ -72,26 +69,6 @@ class LocalBackend:
         repl = self._repls.pop(handle, None)
         if repl is not None:
             await repl.close()
-
-    async def _start(self, limits: ReplLimits) -> HostedGuest:
-        if self._program is None:
-            try:
-                self._program = await anyio.to_thread.run_sync(program.build, self._cache)
-            except OSError as error:
-                raise ReplUnavailable(
-                    f"The guest's program cannot be written: {error}.",
-                    f"Make {self._cache} writable or move it with RLM_HOME.",
-                ) from error
-        refusals = []
-        for box in boxes.candidates(self._box):
-            try:
-                guest = await HostedGuest.start(box, self._program, limits, self._tasks)
-            except SandboxUnavailable as refusal:
-                refusals.append(refusal)
-            else:
-                self._box = box
-                return guest
-        raise boxes.none_works(refusals)
 
     def _find(self, handle: str) -> Repl:
         if handle not in self._repls:

@@ -95,8 +95,10 @@ async def on_pipes(program: Program) -> Started:
     return Started(Piped(child), PipeWire(child))
 
 
-async def open_on_pipes(command: Sequence[str], environment: Mapping[str, str]) -> Process:
+async def open_on_pipes(command: Sequence[str], environment: Mapping[str, str] | None) -> Process:
     """Start a child that speaks on its standard input and output, in a session of its own.
+
+    An `environment` of None is this process's.
 
     Raises:
         ReplUnavailable: the system starts no process.

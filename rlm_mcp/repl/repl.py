@@ -176,9 +176,9 @@ class Repl:
         self._wake_watch()
         running = self._cell
         usable = self._recording.usable
-        if running is None or running.ended.is_set():
+        if running is not None and running.ended.is_set():
             self._tidings = f"The REPL's process {reason} between two cells."
-        else:
+        elif running is not None:
             words = AGAIN if usable else GONE
             self._end_lost(running, f"The REPL's process {reason}. {words}", lost=not usable)
         if not usable:

@@ -471,7 +471,9 @@ IDENTITIES = {
     "rewriting its own description": f"{NATIVE}call(157, 35, 15, 0, 0, 0)",
     "a thread's registers": raw("158, 0x1002, 0"),
 }  # fmt: skip
-WAIT_FOR_THE_NEXT_CELL = "import time\ntime.sleep(0.3)\nif seen: print('ESCAPED')"
+WAIT_FOR_THE_NEXT_CELL = (
+    "import time\nfor _ in range(10): seen or time.sleep(0.1)\nif seen: print('ESCAPED')"
+)
 LATE = {
     "a thread that goes on": (
         "import _thread, os, time\nseen = []\ndef later():\n    while not seen:\n"

@@ -114,7 +114,9 @@ async def test_variables_are_listed_newest_first_with_a_bounded_preview(repl):
     assert "first: list[2] = [1, 2]" in shown.output
 
 
-@pytest.mark.parametrize("lose", ["llm_query = 1", pytest.param("del llm_query", marks=needs("del"))])
+@pytest.mark.parametrize(
+    "lose", ["llm_query = 1", pytest.param("del llm_query", marks=needs("del"))]
+)
 async def test_names_of_ours_are_back_for_the_next_cell_and_named(repl, lose):
     result = await repl.run(f"context = 'mine'\n{lose}\nFINAL = 3\nprint(context)")
     assert result.output == "mine\n"

@@ -10,7 +10,7 @@ from repl_driver import LIMITS
 
 from rlm_mcp.types import Final, SubReply
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("os")]
 
 WRITE = """
 import os

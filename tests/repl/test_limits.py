@@ -11,6 +11,7 @@ from repl_driver import LIMITS
 from rlm_mcp.types import Cell, CellDone, Reply, SubReply
 
 pytestmark = pytest.mark.anyio
+needs = pytest.mark.needs
 
 
 @pytest.fixture
@@ -20,6 +21,7 @@ async def quick(repl):
     return repl
 
 
+@needs("interrupts")
 @pytest.mark.parametrize(
     "code",
     [
@@ -40,13 +42,17 @@ async def test_a_cell_over_its_time_is_interrupted_and_variables_are_kept(quick,
     assert await quick.value("kept") == "1"
 
 
+@needs("checkpoints")
 @pytest.mark.parametrize(
     "code",
     [
         "sum(range(10**12))",
         "import itertools\n-1 in itertools.count()",
         "import time\nwhile True:\n    try: time.sleep(600)\n    except BaseException: pass",
-        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {2})\nwhile True: pass",
+        pytest.param(
+            "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {2})\nwhile True: pass",
+            marks=needs("os"),
+        ),
     ],
 )
 async def test_a_cell_that_does_not_stop_is_killed_and_the_variables_from_before_stay(quick, code):
@@ -58,6 +64,7 @@ async def test_a_cell_that_does_not_stop_is_killed_and_the_variables_from_before
     assert await quick.value("kept") == "1"
 
 
+@needs("interrupts")
 async def test_a_hostile_preview_cannot_hang_the_repl(quick):
     with anyio.fail_after(10):
         result = await quick.run(
@@ -81,7 +88,10 @@ async def test_the_clock_stands_still_while_a_call_is_open(quick):
     assert done.result.seconds < 0.25
 
 
-@pytest.mark.parametrize("code", ["while True: pass", "llm_query('never answered')"])
+@pytest.mark.parametrize(
+    "code",
+    [pytest.param("while True: pass", marks=needs("interrupts")), "llm_query('never answered')"],
+)
 async def test_interrupt_stops_a_cell_at_once(repl, code):
     await repl.run("kept = 1")
     cursor = await repl.backend.submit("h", 1, Cell("stuck", code))
@@ -95,6 +105,7 @@ async def test_interrupt_stops_a_cell_at_once(repl, code):
     assert await repl.value("kept") == "1"
 
 
+@needs("threads")
 async def test_threads_of_an_interrupted_cell_stop_waiting_for_answers(repl):
     code = (
         "from concurrent.futures import ThreadPoolExecutor\n"
@@ -108,6 +119,7 @@ async def test_threads_of_an_interrupted_cell_stop_waiting_for_answers(repl):
         assert await repl.value("llm_query('in step')") == "'<in step>'"
 
 
+@needs("threads")
 @pytest.mark.parametrize(
     "start",
     ["threading.Thread(target=tick, daemon=True).start()", "_thread.start_new_thread(tick, ())"],
@@ -123,6 +135,7 @@ async def test_a_thread_left_running_ends_with_its_cell(repl, start):
     assert await repl.value("len(ticks)") == first
 
 
+@needs("threads")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how many there are")
 async def test_a_guest_with_a_crowd_of_threads_is_killed(repl):
     code = (
@@ -149,6 +162,7 @@ async def test_a_cell_over_its_memory_gets_an_error_and_variables_are_kept(repl,
         assert await repl.value("b = None\nkept") == "1"
 
 
+@needs("os")
 @pytest.mark.parametrize(
     ("code", "how"),
     [
@@ -170,6 +184,7 @@ async def test_a_crash_in_native_code_is_reported(repl):
     assert await repl.value("1") == "1"
 
 
+@needs("threads")
 async def test_a_death_between_two_cells_is_told_by_the_next(repl):
     await repl.run(
         "import _thread, os, time\n"

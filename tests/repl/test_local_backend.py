@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from repl_driver import LIMITS, Driver
+from rough_cells import sessions_below
 
 from rlm_mcp.errors import ReplUnavailable, SandboxUnavailable, StaleEpoch
 from rlm_mcp.repl import boxes
@@ -19,6 +20,7 @@ from rlm_mcp.repl.local import LocalBackend
 from rlm_mcp.types import CallAsked, Cell, ContextInfo, Cursor, ReplSpec, Reply, SubReply
 
 pytestmark = pytest.mark.anyio
+needs = pytest.mark.needs
 
 
 async def gone(pid: int) -> None:
@@ -34,9 +36,9 @@ async def gone(pid: int) -> None:
 async def test_the_state_says_what_the_box_enforces(repl, box):
     state = await repl.open()
     assert (state.handle, state.epoch, state.box) == ("h", 1, box)
-    assert (state.isolation == "none") == (box == "plain")
+    assert state.isolation == boxes.load(box).ISOLATION
     assert "memory 512 MB" in state.enforced
-    assert state.python == sys.version.split()[0]
+    assert await repl.value("import sys\nsys.version.split()[0]") == repr(state.python)
 
 
 async def test_opening_again_gives_the_same_repl(repl):
@@ -67,6 +69,7 @@ async def test_a_reply_delivered_twice_counts_once(repl):
     assert batch.events[0].result.output == "['one', 'two']\n"
 
 
+@needs("threads")
 async def test_one_reader_waits_while_others_deliver(repl):
     code = (
         "from concurrent.futures import ThreadPoolExecutor\n"
@@ -98,6 +101,7 @@ async def test_a_second_cell_waits_for_the_end_of_the_first(repl):
         await repl.backend.submit("h", 1, Cell("second", "1"))
 
 
+@needs("interrupts")
 async def test_a_newer_epoch_takes_over_and_the_older_one_is_refused(repl):
     await repl.run("kept = 1")
     old = await repl.backend.submit("h", 1, Cell("old", "while True: pass"))
@@ -132,6 +136,7 @@ async def test_an_unknown_handle_and_an_unknown_cell_are_refused(repl):
         await repl.backend.pump("h", "c", Cursor(1, 0))
 
 
+@needs("os")
 async def test_close_ends_the_process_and_may_be_repeated(repl):
     pid = int(await repl.value("__import__('os').getpid()"))
     cursor = await repl.backend.submit("h", 1, Cell("loop", "while True: pass"))
@@ -146,6 +151,7 @@ async def test_close_ends_the_process_and_may_be_repeated(repl):
         await repl.backend.submit("h", 1, Cell("late", "1"))
 
 
+@needs("os")
 async def test_leaving_the_backend_ends_every_guest(cache, box):
     with anyio.fail_after(20):
         async with LocalBackend(cache, box) as backend:
@@ -269,6 +275,7 @@ anyio.run(main)
 """
 
 
+@needs("os")
 @pytest.mark.parametrize("code", ["sum(range(10**12))", "while True: pass", "llm_query('x')", "1"])
 async def test_no_guest_outlives_a_killed_host(cache, box, code):
     async with await anyio.open_process(
@@ -306,3 +313,32 @@ async def test_a_program_folder_that_cannot_be_written_is_named(tmp_path):
     async with LocalBackend(tmp_path / "file" / "cache", "plain") as backend:
         with pytest.raises(ReplUnavailable, match="cannot be written"):
             await backend.open(ReplSpec("h", 1, (), LIMITS))
+
+
+async def two_and_two_spares(driver: Driver) -> set[str]:
+    """Open two REPLs and wait for the guests that then stand ready; the processes of all four."""
+    before = sessions_below()
+    for handle in ("first", "second"):
+        await driver.open(handle)
+    with anyio.fail_after(30):
+        while len(running := sessions_below() - before) < 4:
+            await anyio.lowlevel.checkpoint()
+    return set(map(str, running))
+
+
+@pytest.mark.needs("os")
+async def test_from_the_second_repl_on_guests_stand_ready(cache, box):
+    async with LocalBackend(cache, box) as backend:
+        driver = Driver(backend)
+        running = await two_and_two_spares(driver)
+        await driver.open("third")
+        assert await driver.value("__import__('os').getpid()", "third") in running
+
+
+@pytest.mark.needs("os")
+async def test_a_spare_of_another_memory_limit_is_not_taken(cache, box):
+    async with LocalBackend(cache, box) as backend:
+        driver = Driver(backend)
+        running = await two_and_two_spares(driver)
+        await driver.open("third", limits=replace(LIMITS, memory_bytes=LIMITS.memory_bytes // 2))
+        assert await driver.value("__import__('os').getpid()", "third") not in running

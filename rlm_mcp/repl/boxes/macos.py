@@ -18,7 +18,7 @@ ISOLATION: Isolation = "kernel"
 GUEST = "macos"
 NOTICE: str | None = None
 DIALECT: str | None = None
-LACKS: frozenset[str] = frozenset()
+LACKS: frozenset[str] = frozenset({"checkpoints"})
 
 
 def require() -> None:

@@ -24,7 +24,7 @@ ISOLATION: Isolation = "kernel"
 GUEST = "windows"
 NOTICE: str | None = None
 DIALECT: str | None = "`asyncio` does not work: it needs a network socket. Threads do."
-LACKS: frozenset[str] = frozenset()
+LACKS: frozenset[str] = frozenset({"checkpoints"})
 WINDOWS_10 = (10, 0)
 
 

@@ -6,6 +6,7 @@ import os
 import resource
 
 from . import landlock, linux_probes, preload, probes, seccomp
+from .arrival import reserve
 from .kernel import die_with_parent, failed, libc, limit_memory, limit_resources, prctl
 from .lines import Line
 from .wire import Message, pack
@@ -28,6 +29,8 @@ def lock(setup: Message, line: Line) -> Message:
     _drop_capabilities()
     prctl(PR_SET_DUMPABLE, 0)
     die_with_parent()
+    if not line.passes_descriptors:
+        reserve()
     memory, space_bytes = limit_memory(setup["memory_bytes"])
     limit_resources()
     version = landlock.abi()
@@ -40,7 +43,7 @@ def lock(setup: Message, line: Line) -> Message:
     return {
         "layers": layers,
         "probes": probes.run(linux_probes.DEEDS),
-        "space_bytes": space_bytes,
+        "space_bytes": space_bytes if line.passes_descriptors else 0,
         "checkpoints": gated,
     }
 

@@ -19,8 +19,8 @@ from rlm_mcp.repl.guest.wire import Message
 from rlm_mcp.repl.monty import prelude
 from rlm_mcp.repl.monty.source import bound_names, with_value
 
-# Monty takes 256 MB in one message; as UTF-8 a character has up to four bytes.
-PIECE_CHARS = 48 << 20
+# Monty takes 256 MB in one message, and text as UTF-8, where a character has up to four bytes.
+MESSAGE_BYTES = 240 << 20
 # Asked for at every call and at every look at a name: the host bounds calls itself.
 SUSPENSIONS = 1 << 40
 PRELUDE_BYTES = 4 << 20
@@ -86,10 +86,10 @@ class MontyNotebook:
         # What is no character at all is one that stands for it, so that offsets stay true.
         text = LONE_SURROGATES.sub("\ufffd", context.text)
         self._feed("_rlm_given = []")
-        for start in range(0, len(text), PIECE_CHARS):
-            self._feed(
-                "_rlm_given.append(_rlm_piece)", _rlm_piece=text[start : start + PIECE_CHARS]
-            )
+        chars = len(text) if _utf8_bytes(text) <= MESSAGE_BYTES else MESSAGE_BYTES // 4
+        for start in range(0, len(text), chars or 1):
+            piece = text[start : start + chars]
+            self._feed("_rlm_given.append(_rlm_piece)", _rlm_piece=piece)
         places = [[path, *place] for path, place in context.files.places.items()]
         self._feed(
             "_rlm_piece = ''\n"
@@ -211,6 +211,10 @@ def _nowhere(_stream: str, _text: str) -> None:
 
 def _size(context: Context) -> int:
     """Bytes that Monty takes for it: one text, and one more where its files are parts of it."""
-    size = len(LONE_SURROGATES.sub("\ufffd", context.text).encode())
-    copies = 2 if len(context.files) > 1 or len(context.text) > PIECE_CHARS else 1
+    size = _utf8_bytes(context.text)
+    copies = 2 if len(context.files) > 1 or size > MESSAGE_BYTES else 1
     return copies * size
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -66,6 +66,7 @@ async def test_printing_and_repr_of_the_context_are_bounded(repl, snapshot):
     assert len(await repl.value("[context] * 3")) < 2_100
 
 
+@needs("mapped contexts")
 async def test_a_context_larger_than_the_memory_limit_is_searched_in_place(repl, snapshot):
     book = snapshot({"a": "x" * (160 << 20) + "needle"})
     await repl.open("small", contexts=[book], limits=replace(LIMITS, memory_bytes=128 << 20))

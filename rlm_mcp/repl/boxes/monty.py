@@ -31,7 +31,7 @@ typing, unicodedata.
 Instead of threads use the batched queries; a prompt that failed has None in their list."""
 LACKS: frozenset[str] = frozenset(
     {
-        "checkpoints", "cpython", "del", "exits", "falsy failures", "file offsets", "inheritance", "interrupts",
+        "checkpoints", "cpython", "del", "exits", "falsy failures", "file offsets", "inheritance", "interrupts", "mapped contexts",
         "near names", "os", "regex", "surrogates", "threads",
     }
 )  # fmt: skip

@@ -5,6 +5,8 @@ decide on each machine whether it holds. Where no AppContainer can be had there 
 a low integrity level lets a process read the user's files and use the network, and the probes would
 refuse it. A session whose window station admits no AppContainer (some services, some remote
 shells) may end the guest at its start; then it does not start here.
+
+Contexts come by value, through the pipe, and count against the memory that a guest may use.
 """
 
 import subprocess
@@ -24,7 +26,7 @@ ISOLATION: Isolation = "kernel"
 GUEST = "windows"
 NOTICE: str | None = None
 DIALECT: str | None = "`asyncio` does not work: it needs a network socket. Threads do."
-LACKS: frozenset[str] = frozenset({"checkpoints"})
+LACKS: frozenset[str] = frozenset({"checkpoints", "mapped contexts", "os"})
 WINDOWS_10 = (10, 0)
 
 

@@ -9,6 +9,7 @@ import _socket
 import array
 import contextlib
 import os
+import posix
 import warnings
 
 from .lines import socket_on
@@ -24,6 +25,9 @@ class Checkpoints:
 
     def __init__(self) -> None:
         self._copy: int | None = None
+        # What code hangs on forks would run beside our own: in a copy that stands still, for ever.
+        # And `random` would be seeded anew.
+        posix.register_at_fork = os.register_at_fork = _nothing
 
     def take_over(self, lifeline: int, wire: int) -> int | None:
         """Fork. Gives None where the cell is to be run; in the copy, once it is needed, a new wire.
@@ -35,7 +39,7 @@ class Checkpoints:
         line = socket_on(lifeline)
         try:
             copy = _fork()
-        except OSError:
+        except BaseException:  # an audit hook may raise anything
             copy = None
         if copy != COPY:
             self._copy = copy
@@ -50,6 +54,10 @@ class Checkpoints:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._copy, 0)
             self._copy = None
+
+
+def _nothing(**_hooks: object) -> None:
+    """Takes the place of os.register_at_fork."""
 
 
 def _fork() -> int:

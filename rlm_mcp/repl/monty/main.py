@@ -5,6 +5,7 @@ no descriptor is passed, and no signal is needed to see that the host is gone.
 """
 
 import _thread
+import contextlib
 import os
 import signal
 import sys
@@ -65,7 +66,8 @@ class MontyGuest:
     def end(self, status: int) -> None:
         """Take the interpreter along: it may be in a loop and not see that nobody is left."""
         if self._notebook.worker is not None:
-            os.kill(self._notebook.worker, KILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._notebook.worker, KILL)
         os._exit(status)
 
     def _hello(self, memory_bytes: int) -> Message:

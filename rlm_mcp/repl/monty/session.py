@@ -19,11 +19,11 @@ from rlm_mcp.repl.guest.wire import Message
 from rlm_mcp.repl.monty import prelude
 from rlm_mcp.repl.monty.source import bound_names, with_value
 
-# Monty takes 256 MB in one message, and text as UTF-8, where a character has up to four bytes.
-MESSAGE_BYTES = 240 << 20
+# Monty takes at most 256 MB in one message, and counts a message against its memory.
+PIECE_CHARS = 16 << 20
 # Asked for at every call and at every look at a name: the host bounds calls itself.
 SUSPENSIONS = 1 << 40
-PRELUDE_BYTES = 4 << 20
+BESIDE_BYTES = 64 << 20
 LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -74,7 +74,7 @@ class MontyNotebook:
     def _start(self, contexts_bytes: int) -> None:
         self._session = self._pool.checkout(
             limits={
-                "max_memory": self.memory_bytes + contexts_bytes + PRELUDE_BYTES,
+                "max_memory": self.memory_bytes + contexts_bytes + BESIDE_BYTES,
                 "max_suspensions": SUSPENSIONS,
             },
             assert_message_annotations=False,
@@ -86,9 +86,8 @@ class MontyNotebook:
         # What is no character at all is one that stands for it, so that offsets stay true.
         text = LONE_SURROGATES.sub("\ufffd", context.text)
         self._feed("_rlm_given = []")
-        chars = len(text) if _utf8_bytes(text) <= MESSAGE_BYTES else MESSAGE_BYTES // 4
-        for start in range(0, len(text), chars or 1):
-            piece = text[start : start + chars]
+        for start in range(0, len(text), PIECE_CHARS):
+            piece = text[start : start + PIECE_CHARS]
             self._feed("_rlm_given.append(_rlm_piece)", _rlm_piece=piece)
         places = [[path, *place] for path, place in context.files.places.items()]
         self._feed(
@@ -210,11 +209,6 @@ def _nowhere(_stream: str, _text: str) -> None:
 
 
 def _size(context: Context) -> int:
-    """Bytes that Monty takes for it: one text, and one more where its files are parts of it."""
-    size = _utf8_bytes(context.text)
-    copies = 2 if len(context.files) > 1 or size > MESSAGE_BYTES else 1
-    return copies * size
-
-
-def _utf8_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    """Bytes that Monty takes for it: its pieces, the whole, and its files if they are parts."""
+    size = len(context.text.encode("utf-8", "surrogatepass"))
+    return (3 if len(context.files) > 1 else 2) * size

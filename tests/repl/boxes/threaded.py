@@ -13,7 +13,9 @@ from rlm_mcp.repl.program import Program
 from rlm_mcp.repl.threaded import ThreadedWire
 from rlm_mcp.types import ReplLimits
 
-__all__ = ["DIALECT", "GUEST", "ISOLATION", "NOTICE", "proved", "require", "start"]
+__all__ = ["DIALECT", "GUEST", "ISOLATION", "LACKS", "NOTICE", "proved", "require", "start"]
+
+LACKS = frozenset({"checkpoints"})
 
 
 class Running:

@@ -70,7 +70,8 @@ class Settings(BaseModel):
 
     sandbox: Literal["auto", "linux", "macos", "windows", "monty", "docker", "plain"] = Field(
         default="auto",
-        description="`plain` runs model-written code with your rights; every answer then says so.",
+        description="What holds model-written code: `auto` takes the system's own sandbox, else"
+        " `monty`. `plain` runs it with your rights; every answer then says so.",
     )
     cell_s: float = Field(default=60.0, gt=0, description="Computing time of one cell, seconds.")
     memory_mb: int = Field(default=2048, ge=64, description="Memory of one REPL, MB.")

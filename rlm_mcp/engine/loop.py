@@ -182,7 +182,9 @@ class Node:
             reply_tokens=ports.reply_tokens,
         )
         self._repl = Repl(ports.backend, question.handle, question.epoch, self._subcalls.answer)
-        system = prompts.system(window_tokens=ports.sub.window_tokens, recursion=recursion)
+        system = prompts.system(
+            window_tokens=ports.sub.window_tokens, recursion=recursion, dialect=state.dialect
+        )
         task = prompts.task(question.query, await self._loaded(), self.variables)
         self._dialogue = Dialogue(
             node=question.node,

@@ -104,17 +104,21 @@ FINAL_VAR(name)"""
 Loaded = tuple[ContextInfo, str]  # with the outline of its documents
 
 
-def system(*, window_tokens: int | None, recursion: bool) -> str:
-    """The system prompt of a run. `window_tokens` is the sub-model's window, None if unknown."""
+def system(*, window_tokens: int | None, recursion: bool, dialect: str | None = None) -> str:
+    """The system prompt of a run. `window_tokens` is the sub-model's window, None if unknown.
+
+    `dialect` is what the model must know of a Python that is not the one it knows.
+    """
     if window_tokens is None:
         capacity = CAPACITY_UNKNOWN
     else:
         # Half the window at 3 characters a token: room for the reply and for dense text.
         chars = round(window_tokens * 1.5, -3 if window_tokens > 4000 else -2)
         capacity = CAPACITY_KNOWN.replace("{chars:,}", f"{chars:,.0f}")
-    return SYSTEM.replace("{capacity}", capacity).replace(
+    words = SYSTEM.replace("{capacity}", capacity).replace(
         "{recursion}", RECURSION_ON if recursion else RECURSION_OFF
     )
+    return f"{words}\n\n{dialect}" if dialect else words
 
 
 def task(query: str, loaded: Sequence[Loaded], variables: Sequence[Variable]) -> str:

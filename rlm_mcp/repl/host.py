@@ -14,7 +14,7 @@ from rlm_mcp.repl import boxes, watch
 from rlm_mcp.repl.child import Child
 from rlm_mcp.repl.gate import ForkGate
 from rlm_mcp.repl.guest.wire import BadFrame, Message
-from rlm_mcp.repl.lifeline import Lifeline, adopt_orphans, buried, reap
+from rlm_mcp.repl.lifeline import Lifeline, adopt_orphans, buried, end_children, reap
 from rlm_mcp.repl.messages import Call, Done, Gate, Hello, Refused, Said, frame_limit, parse
 from rlm_mcp.repl.program import Program
 from rlm_mcp.repl.supply import open_all, space_bytes, supply
@@ -124,6 +124,8 @@ class HostedGuest:
     def run(self, cell: Message) -> None:
         """Send a cell. Where that is possible the guest leaves a copy of itself behind first."""
         self._release()
+        if self._gate is not None:
+            end_children(self._child.pid)
         used = watch.usage(self._child.pid)
         heap = used.memory_bytes if used else 0
         if not self.checkpoints or heap > COPIED_SHARE * self.limits.memory_bytes:
@@ -233,6 +235,8 @@ class HostedGuest:
                 self.kill(f"was killed: {too_much.reason}")
             elif too_much is not None and self.listener is not None:
                 self.listener.exceeded(too_much.reason)
+            if self._gate is not None:
+                end_children(child.pid, moving_only=self._lifeline is not None)
             await anyio.sleep(watch.THREADS_EVERY_S if limited else watch.MEMORY_EVERY_S)
 
     def _hear(self, said: Said, group: TaskGroup) -> None:

@@ -13,6 +13,7 @@ import struct
 
 import anyio
 
+from rlm_mcp.repl import watch
 from rlm_mcp.repl.launch import Handle, SocketWire, Started, sweep
 
 TAKE_OVER_S = 5.0
@@ -30,6 +31,22 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def end_children(pid: int, *, moving_only: bool = False) -> None:
+    """End what a guest's main thread started: checkpoints end by themselves, others do not.
+
+    A fork is granted for a checkpoint, but code may take it for itself. While a cell runs,
+    `moving_only` ends those that do not stand still: a checkpoint starts no threads.
+    """
+    with contextlib.suppress(OSError):
+        for child in watch.children(pid):
+            held = Handle(child)
+            used = watch.usage(child)
+            # Held now, it is still the same one if it is still listed.
+            if child in watch.children(pid) and not (moving_only and used and used.threads == 1):
+                held.send(signal.SIGKILL)
+            held.close()
+
+
 def reap(group: int) -> bool:
     """Bury what has ended of a process group that is ours; whether some of it still lives."""
     try:
@@ -43,7 +60,7 @@ def reap(group: int) -> bool:
 async def buried(group: int) -> None:
     """Wait until nothing is left of a process group that was killed."""
     with anyio.move_on_after(BURIAL_S, shield=True):
-        while reap(group):
+        while reap(group):  # noqa: ASYNC110 - of these the kernel tells nobody
             await anyio.sleep(LOOK_S)
 
 

@@ -30,7 +30,8 @@ def test_the_system_prompt_is_the_golden_one(golden, name, window, recursion):
 
 
 def test_the_system_prompt_leaves_a_small_window_free(golden):
-    prompt = prompts.system(window_tokens=8192, recursion=True)
+    prompt = prompts.system(window_tokens=8192, recursion=True, dialect="No generators.")
+    assert prompt.endswith("\n\nNo generators.")
 
     assert estimate_tokens(prompt) < 0.15 * 8192
     assert "{" not in prompt

@@ -1,9 +1,11 @@
 """A REPL to drive through the five verbs, in every box that can be on this machine."""
 
+import functools
 import itertools
 import json
 from pathlib import Path
 
+import anyio
 import pytest
 from repl_driver import Driver
 
@@ -27,13 +29,34 @@ def pytest_configure(config):
     )
 
 
+async def opened(cache, box):
+    async with LocalBackend(cache, box) as backend:
+        await Driver(backend).open()
+
+
+@pytest.fixture(scope="session")
+def refusal_of(program_cache):
+    """Why a box cannot be here, None if it can. A container's service is none of our program."""
+
+    @functools.cache
+    def look(box: str) -> str | None:
+        rules = boxes.load(box)
+        try:
+            rules.require()
+            if rules.ISOLATION == "container":
+                anyio.run(opened, program_cache, box)
+        except SandboxUnavailable as refusal:
+            return refusal.message
+        return None
+
+    return look
+
+
 @pytest.fixture(params=boxes.names())
-def box(request):
+def box(request, refusal_of):
     rules = boxes.load(request.param)
-    try:
-        rules.require()
-    except SandboxUnavailable as refusal:
-        pytest.skip(refusal.message)
+    if refusal := refusal_of(request.param):
+        pytest.skip(refusal)
     needed = {what for mark in request.node.iter_markers("needs") for what in mark.args}
     if lacking := needed & rules.LACKS:
         pytest.skip(f"the {request.param} box lacks {', '.join(sorted(lacking))}")

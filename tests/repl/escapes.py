@@ -517,7 +517,8 @@ CHECKPOINTS = {
     "a copy that outlives its cell": (
         "import gc, os, time\ngc.unfreeze()\nlingers = True\n"
         "held = next(o for o in gc.get_objects() if type(o).__name__ == 'Checkpoints')\n"
-        "os.register_at_fork(after_in_child=lambda: lingers and time.sleep(20))"
+        "import sys\nsys.modules.pop('posix')\nimport posix\n"
+        "posix.register_at_fork(after_in_child=lambda: lingers and time.sleep(20))"
         f"{NEXT}child, held._copy, lingers = held._copy, None, False{NEXT}{STILL_ALIVE}"
     ),
     "a child in place of the copy": (
@@ -528,7 +529,8 @@ CHECKPOINTS = {
         "import os, time\nchild = None\ndef fork_first():\n    global child\n"
         "    if child is None:\n        child = 0\n        child = os.fork()\n"
         "        if child == 0: time.sleep(20); os._exit(0)\n"
-        f"os.register_at_fork(before=fork_first){NEXT}child{NEXT}{STILL_ALIVE}"
+        "import sys\nsys.modules.pop('posix')\nimport posix\n"
+        f"posix.register_at_fork(before=fork_first){NEXT}child{NEXT}{STILL_ALIVE}"
     ),
     "a child where a thread forbids the copy": (
         "import _thread, time\nover = False\ndef stubborn():\n    while not over:\n"

@@ -135,7 +135,7 @@ async def test_a_thread_left_running_ends_with_its_cell(repl, start):
     assert await repl.value("len(ticks)") == first
 
 
-@needs("threads")
+@needs("threads", "one process")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how many there are")
 async def test_a_guest_with_a_crowd_of_threads_is_killed(repl):
     code = (
@@ -162,7 +162,7 @@ async def test_a_cell_over_its_memory_gets_an_error_and_variables_are_kept(repl,
         assert await repl.value("b = None\nkept") == "1"
 
 
-@needs("os")
+@needs("os", "one process", "checkpoints")
 @pytest.mark.parametrize(
     ("code", "how"),
     [

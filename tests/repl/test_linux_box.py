@@ -46,9 +46,10 @@ async def test_everyday_modules_work_without_files(cache):
             assert result.status == "ok", result.error
 
 
+@pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("machine", sorted(seccomp.MACHINES))
-def test_the_filter_is_well_formed_on_every_machine(machine):
-    lines = seccomp.program(machine)
+def test_the_filter_is_well_formed_on_every_machine(machine, gated):
+    lines = seccomp.program(machine, gated=gated)
     assert len(lines) < 4096
     for index, (code, if_true, if_false, _) in enumerate(lines):
         if code in {seccomp.EQUAL, seccomp.AT_LEAST, seccomp.ANY_BIT}:

@@ -136,7 +136,7 @@ async def test_an_unknown_handle_and_an_unknown_cell_are_refused(repl):
         await repl.backend.pump("h", "c", Cursor(1, 0))
 
 
-@needs("os")
+@needs("os", "one process")
 async def test_close_ends_the_process_and_may_be_repeated(repl):
     pid = int(await repl.value("__import__('os').getpid()"))
     cursor = await repl.backend.submit("h", 1, Cell("loop", "while True: pass"))
@@ -151,7 +151,7 @@ async def test_close_ends_the_process_and_may_be_repeated(repl):
         await repl.backend.submit("h", 1, Cell("late", "1"))
 
 
-@needs("os")
+@needs("os", "one process")
 async def test_leaving_the_backend_ends_every_guest(cache, box):
     with anyio.fail_after(20):
         async with LocalBackend(cache, box) as backend:
@@ -229,6 +229,7 @@ async def test_a_repl_closed_while_its_first_contexts_are_mapped_does_not_open(
                     await Driver(backend).open(contexts=[slow_context])
 
 
+@needs("one process")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's children")
 async def test_a_guest_that_dies_while_its_first_contexts_are_mapped_is_replaced(
     cache, box, slow_context, snapshot, tmp_path
@@ -259,8 +260,11 @@ async def test_a_guest_that_dies_while_its_first_contexts_are_mapped_is_replaced
 HOST = """
 import anyio, sys
 from pathlib import Path
+from rlm_mcp.repl import boxes
 from rlm_mcp.repl.local import LocalBackend
 from rlm_mcp.types import Cell, ReplLimits, ReplSpec
+
+boxes.__path__[:] = sys.argv[4:]
 
 async def main():
     async with LocalBackend(Path(sys.argv[1]), sys.argv[2]) as backend:
@@ -275,11 +279,11 @@ anyio.run(main)
 """
 
 
-@needs("os")
+@needs("os", "one process")
 @pytest.mark.parametrize("code", ["sum(range(10**12))", "while True: pass", "llm_query('x')", "1"])
 async def test_no_guest_outlives_a_killed_host(cache, box, code):
     async with await anyio.open_process(
-        [sys.executable, "-c", HOST, cache, box, code], stderr=subprocess.DEVNULL
+        [sys.executable, "-c", HOST, cache, box, code, *boxes.__path__], stderr=subprocess.DEVNULL
     ) as host:
         with anyio.fail_after(20):
             pid = int(await host.stdout.receive())
@@ -326,7 +330,7 @@ async def two_and_two_spares(driver: Driver) -> set[str]:
     return set(map(str, running))
 
 
-@pytest.mark.needs("os")
+@needs("os", "one process")
 async def test_from_the_second_repl_on_guests_stand_ready(cache, box):
     async with LocalBackend(cache, box) as backend:
         driver = Driver(backend)
@@ -335,7 +339,7 @@ async def test_from_the_second_repl_on_guests_stand_ready(cache, box):
         assert await driver.value("__import__('os').getpid()", "third") in running
 
 
-@pytest.mark.needs("os")
+@needs("os", "one process")
 async def test_a_spare_of_another_memory_limit_is_not_taken(cache, box):
     async with LocalBackend(cache, box) as backend:
         driver = Driver(backend)

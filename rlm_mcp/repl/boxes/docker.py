@@ -28,7 +28,7 @@ ISOLATION: Isolation = "container"
 GUEST = "linux"
 NOTICE: str | None = None
 DIALECT: str | None = "The module `regex` is not there; `re` is."
-LACKS: frozenset[str] = frozenset({"checkpoints", "regex"})
+LACKS: frozenset[str] = frozenset({"checkpoints", "one process", "regex"})
 COMMANDS = ("docker", "podman")
 IMAGE = f"docker.io/library/python:{sys.version_info.major}.{sys.version_info.minor}-slim"
 ASK_S = 20.0
@@ -43,7 +43,7 @@ class Container(Piped):
 
     def __init__(self, client: Process, command: str, name: str) -> None:
         super().__init__(client)
-        self._end = (command, "kill", name)
+        self._end = (command, "rm", "--force", name)
         self._ending: subprocess.Popen[bytes] | None = None
 
     def kill(self) -> None:
@@ -76,7 +76,7 @@ async def start(_program: Program, limits: ReplLimits) -> Started:
     Raises:
         SandboxUnavailable: no command reaches its service, or the image is not there.
     """
-    command = await _command()
+    command = await available_command()
     name = f"rlm-{secrets.token_hex(8)}"
     client = await open_on_pipes(command_line(command, name, limits), None)
     assert client.stdin
@@ -93,7 +93,7 @@ def command_line(command: str, name: str, limits: ReplLimits) -> list[str]:
     """What runs a guest in a container of that name."""
     memory = str(2 * limits.memory_bytes + BESIDE_BYTES)
     return [
-        command, "run", "--rm", "-i", "--pull", "never", "--name", name,
+        command, "run", "--rm", "-i", "--stop-timeout", "0", "--pull", "never", "--name", name,
         "--network", "none", "--ipc", "none", "--read-only", "--cap-drop", "ALL",
         "--security-opt", "no-new-privileges", "--user", NOBODY, "--pids-limit", str(PROCESSES),
         "--memory", memory, "--memory-swap", memory,
@@ -102,8 +102,12 @@ def command_line(command: str, name: str, limits: ReplLimits) -> list[str]:
     ]  # fmt: skip
 
 
-async def _command() -> str:
-    """The first command whose service runs and has the image."""
+async def available_command() -> str:
+    """The first command whose service runs and has the image.
+
+    Raises:
+        SandboxUnavailable: none has.
+    """
     refusals = []
     for command in filter(shutil.which, COMMANDS):
         try:

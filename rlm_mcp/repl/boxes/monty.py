@@ -1,4 +1,4 @@
-"""The Monty box: cells run in an interpreter that has no way to anything, for where no kernel helps.
+"""The Monty box: an interpreter that has no way to anything, for where no kernel helps.
 
 It is a Python subset of its own; see https://github.com/pydantic/monty.
 """
@@ -31,11 +31,18 @@ typing, unicodedata.
 Instead of threads use the batched queries; a prompt that failed has None in their list."""
 LACKS: frozenset[str] = frozenset(
     {
-        "checkpoints", "cpython", "del", "exits", "falsy failures", "file offsets", "inheritance", "interrupts", "mapped contexts",
-        "near names", "os", "regex", "surrogates", "threads",
+        "checkpoints", "cpython", "del", "exits", "falsy failures", "file offsets", "inheritance",
+        "interrupts", "mapped contexts", "near names", "one process", "os", "regex", "surrogates",
+        "threads",
     }
 )  # fmt: skip
-ENTRY = "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); from rlm_mcp.repl.monty import main; main.main()"
+# The path is this process's: the guest imports what the host would.
+ENTRY = """
+import json, sys
+sys.path[:] = json.loads(sys.argv.pop())
+from rlm_mcp.repl.monty import main
+main.main()
+"""
 
 
 def require() -> None:

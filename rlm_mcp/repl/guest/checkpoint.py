@@ -9,15 +9,20 @@ import _socket
 import array
 import contextlib
 import os
-import posix
+import sys
 import warnings
 
 from .lines import socket_on
 
+if sys.platform != "win32":
+    import posix
+
 COPY = 0
 NOT_NEEDED = 0
-# Bound once: code may patch the module.
+# Bound once: code may patch the modules.
 _catch_warnings, _ignore = warnings.catch_warnings, warnings.simplefilter
+if sys.platform != "win32":
+    _split = os.fork
 
 
 class Checkpoints:
@@ -27,7 +32,8 @@ class Checkpoints:
         self._copy: int | None = None
         # What code hangs on forks would run beside our own: in a copy that stands still, for ever.
         # And `random` would be seeded anew.
-        posix.register_at_fork = os.register_at_fork = _nothing
+        if sys.platform != "win32":
+            posix.register_at_fork = os.register_at_fork = _nothing
 
     def take_over(self, lifeline: int, wire: int) -> int | None:
         """Fork. Gives None where the cell is to be run; in the copy, once it is needed, a new wire.
@@ -64,7 +70,7 @@ def _fork() -> int:
     # Threads are ours or stand still; and code of a cell may have made warnings errors.
     with _catch_warnings():
         _ignore("ignore")
-        return os.fork()
+        return _split()
 
 
 def _wait(line: _socket.socket) -> int:

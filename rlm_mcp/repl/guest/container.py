@@ -4,16 +4,22 @@ Our own modules come as source, first thing on standard input. The standard libr
 container's: its source is read into memory, as no file can be opened once the guest is locked.
 
     standard input = length:u64 json frame*        (json = {module: source})
+
+The container's first process stays outside: with it everything in the container ends, also a guest
+in a loop that no thread of its own can leave, once the host has let go of the standard input.
 """
 
 import gc
 import json
 import os
+import select
+import signal
 import sys
 from _frozen_importlib import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+LOOK_MS = 100
 LEFT_OUT = {"site-packages", "dist-packages", "lib-dynload", "__pycache__", "test", "idlelib"}
 Modules = dict[str, tuple[str | bytes, bool]]
 
@@ -68,8 +74,24 @@ def read_exactly(descriptor: int, size: int) -> bytes:
     return bytes(read)
 
 
+def stand_by(guest: int) -> None:
+    """Pass interrupts on to the guest, and end with it or with the host."""
+    signal.signal(signal.SIGINT, lambda *_: os.kill(guest, signal.SIGINT))
+    os.close(1)
+    host = select.poll()
+    host.register(0, 0)
+    while not host.poll(LOOK_MS):
+        ended, status = os.waitpid(guest, os.WNOHANG)
+        if ended:
+            os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+    os._exit(0)
+
+
 def main() -> None:
     """Serve the host on standard input and output."""
+    guest_process = os.fork()
+    if guest_process:
+        stand_by(guest_process)
     gc.disable()
     size = int.from_bytes(read_exactly(0, 8), "little")
     ours = json.loads(read_exactly(0, size))

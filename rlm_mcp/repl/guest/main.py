@@ -83,8 +83,9 @@ class Guest:
             if contexts is not None:
                 self._todo.put(contexts)
         else:
-            lifeline = self._channel.descriptors.pop(0) if message["lifeline"] else None
-            self._todo.put({**message, "lifeline": lifeline})
+            # None came where code uses up all the descriptors there may be.
+            passed = self._channel.descriptors if message["lifeline"] else []
+            self._todo.put({**message, "lifeline": passed.pop(0) if passed else None})
 
 
 def forget_ourselves() -> None:

@@ -131,5 +131,5 @@ def main() -> None:
         guest = MontyGuest(channel, interrupts, pool)
         try:
             guest.serve()
-        except MontyError as error:
+        except MontyError:
             guest.end(CRASHED)

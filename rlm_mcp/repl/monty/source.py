@@ -53,9 +53,9 @@ def _collect(node: ast.AST, found: dict[str, None]) -> None:
         found[node.id] = None
     elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         found[node.name] = None
-        declared = [inner for inner in ast.walk(node) if isinstance(inner, ast.Global)]
-        for inner in declared:
-            _collect(inner, found)
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Global):
+                found |= dict.fromkeys(inner.names)
     elif isinstance(node, ast.ImportFrom):
         found |= dict.fromkeys(alias.asname or alias.name for alias in node.names)
     elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:

@@ -60,6 +60,7 @@ class HostedGuest:
         self.limits = limits
         self.enforced: tuple[str, ...] = ()
         self.python = ""
+        self.notice = boxes.load(box).NOTICE
         self.checkpoints = False
         self.refused: tuple[str, ...] = ()
         self.gone = anyio.Event()

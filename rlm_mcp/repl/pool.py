@@ -71,6 +71,8 @@ class Pool:
                 self._refusals.append(refusal)
             else:
                 self._box = box
+                if guest.notice is not None:
+                    guest.notice = " ".join([guest.notice, *(r.message for r in self._refusals)])
                 return guest
         refusals, self._refusals = self._refusals, []
         raise boxes.none_works(refusals)

@@ -87,7 +87,7 @@ class Repl:
                 python=guest.python,
                 checkpoints=guest.checkpoints,
                 refused=guest.refused,
-                notice=rules.NOTICE,
+                notice=guest.notice,
                 dialect=rules.DIALECT,
             )
 

@@ -297,15 +297,41 @@ async def test_auto_takes_the_sandbox_where_there_is_one(cache):
         assert (await Driver(backend).open()).isolation == "kernel"
 
 
-@pytest.mark.skipif(sys.platform == "linux", reason="Linux has a sandbox")
-async def test_auto_says_how_to_go_without_a_sandbox(cache):
-    async with LocalBackend(cache) as backend:
-        with pytest.raises(SandboxUnavailable, match="RLM_SANDBOX=plain"):
-            await Driver(backend).open()
+WITHOUT_SECCOMP = """
+import os, sys, anyio
+from pathlib import Path
+from rlm_mcp.repl.guest import kernel, seccomp
+from rlm_mcp.repl.local import LocalBackend
+from rlm_mcp.types import ReplLimits, ReplSpec
+machine = os.uname().machine
+number = seccomp.MACHINES[machine][1]["seccomp"]
+kernel.prctl(38, 1)
+seccomp._set_filter(machine, [
+    (seccomp.LOAD, 0, 0, seccomp.NUMBER_AT), (seccomp.EQUAL, 0, 1, number),
+    seccomp._refuse(), seccomp._return(seccomp.ALLOW),
+], 0)
+async def main():
+    async with LocalBackend(Path(sys.argv[1])) as backend:
+        state = await backend.open(ReplSpec("h", 1, (), ReplLimits()))
+        print(state.box, state.isolation, state.notice, sep="|")
+anyio.run(main)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this takes the sandbox away from Linux")
+async def test_where_the_kernel_refuses_auto_takes_the_language_and_says_why(cache):
+    with anyio.fail_after(60):
+        ended = await anyio.run_process([sys.executable, "-c", WITHOUT_SECCOMP, str(cache)])
+    box, isolation, notice = ended.stdout.decode().strip().split("|")
+    assert (box, isolation) == ("monty", "language")
+    assert "restricted Python" in notice
+    assert "The linux box cannot lock itself: PermissionError" in notice
 
 
 async def test_a_proof_with_a_hole_refuses_to_start():
-    hello = boxes.Hello(python="3", layers=("seccomp",), probes={"fork": False}, space_bytes=0)
+    hello = boxes.Hello(
+        python="3", layers=("seccomp",), probes={"fork": False}, space_bytes=0, checkpoints=False
+    )
     with pytest.raises(SandboxUnavailable, match="did not refuse the sandboxed process: fork"):
         boxes.load("linux").proved(hello)
     with pytest.raises(SandboxUnavailable, match="no probe"):

@@ -2,6 +2,7 @@
 
 A box is a module here: what the host knows of it. The module has
 
+- `PLATFORM`: the only one it can be on, as `sys.platform` says it, None for any;
 - `ISOLATION`: what keeps model-written code from the user's files, network and processes;
 - `GUEST`: the module of the guest by which it locks itself in;
 - `NOTICE`: what the user is told beside every answer, None if nothing needs to be;
@@ -15,6 +16,7 @@ A box is a module here: what the host knows of it. The module has
 
 import importlib
 import pkgutil
+import sys
 from typing import Protocol, cast
 
 from rlm_mcp.errors import SandboxUnavailable
@@ -30,6 +32,7 @@ AUTOMATIC: tuple[Isolation, ...] = ("kernel", "language")
 class Box(Protocol):
     """A module of this folder."""
 
+    PLATFORM: str | None
     ISOLATION: Isolation
     GUEST: str
     NOTICE: str | None
@@ -63,9 +66,9 @@ def candidates(wanted: str) -> tuple[str, ...]:
     if wanted != "auto":
         return (wanted,)
     ranked = [
-        (AUTOMATIC.index(kind), name)
-        for name in names()
-        if (kind := load(name).ISOLATION) in AUTOMATIC
+        (AUTOMATIC.index(box.ISOLATION), name)
+        for name, box in ((name, load(name)) for name in names())
+        if box.ISOLATION in AUTOMATIC and box.PLATFORM in {None, sys.platform}
     ]
     return tuple(name for _, name in sorted(ranked))
 

@@ -10,6 +10,7 @@ from rlm_mcp.repl.messages import Hello
 from rlm_mcp.repl.program import Program
 from rlm_mcp.types import Isolation, ReplLimits
 
+PLATFORM: str | None = "linux"
 ISOLATION: Isolation = "kernel"
 GUEST = "linux"
 NOTICE: str | None = None

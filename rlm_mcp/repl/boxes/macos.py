@@ -14,6 +14,7 @@ from rlm_mcp.repl.messages import Hello
 from rlm_mcp.repl.program import Program
 from rlm_mcp.types import Isolation, ReplLimits
 
+PLATFORM: str | None = "darwin"
 ISOLATION: Isolation = "kernel"
 GUEST = "macos"
 NOTICE: str | None = None

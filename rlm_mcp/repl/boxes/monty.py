@@ -15,6 +15,7 @@ from rlm_mcp.repl.pipes import Piped, PipeWire, open_on_pipes
 from rlm_mcp.repl.program import Program
 from rlm_mcp.types import Isolation, ReplLimits
 
+PLATFORM: str | None = None
 ISOLATION: Isolation = "language"
 GUEST = "monty"
 NOTICE: str | None = (

@@ -12,6 +12,7 @@ from rlm_mcp.repl.messages import Hello
 from rlm_mcp.repl.program import Program
 from rlm_mcp.types import Isolation, ReplLimits
 
+PLATFORM: str | None = None
 ISOLATION: Isolation = "none"
 GUEST = "plain"
 NOTICE: str | None = (

@@ -22,6 +22,7 @@ from rlm_mcp.repl.messages import Hello
 from rlm_mcp.repl.program import Program
 from rlm_mcp.types import Isolation, ReplLimits
 
+PLATFORM: str | None = "win32"
 ISOLATION: Isolation = "kernel"
 GUEST = "windows"
 NOTICE: str | None = None

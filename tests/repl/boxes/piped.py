@@ -1,12 +1,14 @@
 """The plain box over pipes: contexts come by value, as where no open file can be passed."""
 
-from rlm_mcp.repl.boxes.plain import DIALECT, GUEST, ISOLATION, NOTICE, proved, require
+from rlm_mcp.repl.boxes.plain import DIALECT, GUEST, ISOLATION, NOTICE, PLATFORM, proved, require
 from rlm_mcp.repl.launch import Started
 from rlm_mcp.repl.pipes import on_pipes
 from rlm_mcp.repl.program import Program
 from rlm_mcp.types import ReplLimits
 
-__all__ = ["DIALECT", "GUEST", "ISOLATION", "LACKS", "NOTICE", "proved", "require", "start"]
+__all__ = [
+    "DIALECT", "GUEST", "ISOLATION", "LACKS", "NOTICE", "PLATFORM", "proved", "require", "start",
+]  # fmt: skip
 
 LACKS = frozenset({"checkpoints"})
 

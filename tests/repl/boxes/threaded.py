@@ -7,13 +7,15 @@ import sys
 
 import anyio
 
-from rlm_mcp.repl.boxes.plain import DIALECT, GUEST, ISOLATION, NOTICE, proved, require
+from rlm_mcp.repl.boxes.plain import DIALECT, GUEST, ISOLATION, NOTICE, PLATFORM, proved, require
 from rlm_mcp.repl.launch import BARE_PYTHON, ENVIRONMENT, Started, sweep
 from rlm_mcp.repl.program import Program
 from rlm_mcp.repl.threaded import ThreadedWire
 from rlm_mcp.types import ReplLimits
 
-__all__ = ["DIALECT", "GUEST", "ISOLATION", "LACKS", "NOTICE", "proved", "require", "start"]
+__all__ = [
+    "DIALECT", "GUEST", "ISOLATION", "LACKS", "NOTICE", "PLATFORM", "proved", "require", "start",
+]  # fmt: skip
 
 LACKS = frozenset({"checkpoints"})
 

@@ -32,8 +32,8 @@ class ForkGate:
         self._refusals = 0
 
     def grant(self, thread: int) -> None:
-        """That thread may fork once."""
-        self._granted_to = thread
+        """A cell begins: that thread may fork once."""
+        self._granted_to, self._refusals = thread, 0
 
     def revoke(self) -> None:
         """A fork that was granted and not made is granted no more."""

@@ -59,3 +59,41 @@ def test_the_filter_is_well_formed_on_every_machine(machine, gated):
     assert len(set(numbers.values())) == len(numbers)
     known = {*seccomp.FREE, *seccomp.CHECKED, "seccomp"}
     assert set(numbers) <= known
+
+
+async def test_a_cell_that_asks_to_fork_again_and_again_is_undone(cache):
+    async with LocalBackend(cache, "linux") as backend:
+        repl = Driver(backend)
+        await repl.open()
+        await repl.run("kept = 1")
+        result = await repl.run(
+            "kept = 2\nimport os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
+        )
+        assert (result.status, result.lost) == ("died", False)
+        assert "it tries to fork again and again" in result.error
+        assert await repl.value("kept") == "1"
+
+
+async def test_without_a_descriptor_left_cells_run_on_without_a_checkpoint(cache):
+    async with LocalBackend(cache, "linux") as backend:
+        repl = Driver(backend)
+        await repl.open()
+        await repl.run(
+            "import socket\nheld = []\ntry:\n    while True: held.append(socket.socketpair())\n"
+            "except OSError: pass"
+        )
+        assert await repl.value("len(held) > 20") == "True"
+        assert (await repl.run("import os\nos._exit(1)")).status == "died"
+        assert (await repl.run("len(held) > 20")).output.endswith("True\n")
+
+
+async def test_what_a_cell_hangs_on_forks_does_not_run_in_the_copy(cache):
+    async with LocalBackend(cache, "linux") as backend:
+        repl = Driver(backend)
+        await repl.open()
+        await repl.run(
+            "import os, random\nran = []\nos.register_at_fork(after_in_child=lambda: ran.append(1))\n"
+            "random.seed(7)\nstate = random.getstate()"
+        )
+        await repl.run("os._exit(1)")
+        assert await repl.value("ran, random.getstate() == state") == "([], True)"

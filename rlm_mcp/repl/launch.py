@@ -17,7 +17,7 @@ from anyio.abc import Process
 from rlm_mcp.errors import ReplUnavailable
 from rlm_mcp.repl.program import Program
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 16
 ENVIRONMENT = {
     "TZ": "UTC",
     "LC_ALL": "C.UTF-8",

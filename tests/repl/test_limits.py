@@ -184,7 +184,7 @@ async def test_a_crash_in_native_code_is_reported(repl):
     assert await repl.value("1") == "1"
 
 
-@needs("threads")
+@needs("threads", "one process", "checkpoints")
 async def test_a_death_between_two_cells_is_told_by_the_next(repl):
     await repl.run(
         "import _thread, os, time\n"

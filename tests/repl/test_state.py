@@ -35,6 +35,7 @@ async def repeated(cache, box):
         yield driver
 
 
+@pytest.mark.needs("checkpoints")
 async def test_what_a_lost_cell_changed_in_place_is_undone(repl):
     await repl.run("x = [1, 2]\nanswer['content'] = 'draft'")
     died = await repl.run("x.append(3); y = 1; answer['content'] = 'spoilt'" + DIE)
@@ -52,6 +53,7 @@ async def test_a_copy_keeps_what_cannot_be_made_again(copied):
     assert await copied.value("next(steps), lucky") == f"(1, {first})"
 
 
+@pytest.mark.needs("checkpoints")
 async def test_a_restored_repl_calls_models_and_is_interrupted_as_before(cache, box):
     async with LocalBackend(cache, box) as backend:
         driver = Driver(backend)
@@ -65,6 +67,7 @@ async def test_a_restored_repl_calls_models_and_is_interrupted_as_before(cache, 
         assert (stubborn.status, await driver.value("x")) == ("died", "2")
 
 
+@pytest.mark.needs("checkpoints")
 async def test_a_restored_repl_takes_new_contexts(repl, snapshot):
     await repl.open(contexts=[snapshot({"a": "old"})])
     await repl.run("seen = context[:]" + DIE)
@@ -115,6 +118,7 @@ async def test_what_an_interrupted_cell_did_is_told_to_be_lost(cache, box):
         assert after.output.endswith("\n1\n")
 
 
+@pytest.mark.needs("one process")
 async def test_a_cell_that_ends_the_process_when_repeated_is_left_out(repeated):
     await repeated.run("x = 1\nimport os")
     deadly = "x = 2\ntry: llm_query(str(os.getpid()))\nexcept RuntimeError: os._exit(1)"

@@ -89,9 +89,9 @@ def stand_by(guest: int) -> None:
 
 def main() -> None:
     """Serve the host on standard input and output."""
-    guest_process = os.fork()
-    if guest_process:
-        stand_by(guest_process)
+    child = os.fork()
+    if child:
+        stand_by(child)
     gc.disable()
     size = int.from_bytes(read_exactly(0, 8), "little")
     ours = json.loads(read_exactly(0, size))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 16
 PASSED_AT_A_TIME = 4
 
 

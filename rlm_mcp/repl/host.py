@@ -14,6 +14,7 @@ from rlm_mcp.repl import boxes, watch
 from rlm_mcp.repl.child import Child
 from rlm_mcp.repl.gate import ForkGate
 from rlm_mcp.repl.guest.wire import BadFrame, Message
+from rlm_mcp.repl.keeper import Keeper
 from rlm_mcp.repl.lifeline import Lifeline, adopt_orphans, buried, end_children, reap
 from rlm_mcp.repl.messages import Call, Done, Gate, Hello, Refused, Said, frame_limit, parse
 from rlm_mcp.repl.program import Program
@@ -55,18 +56,21 @@ class HostedGuest:
     made before that cell.
     """
 
-    def __init__(self, box: str, child: Child, limits: ReplLimits) -> None:
+    def __init__(self, box: str, child: Child, limits: ReplLimits, keeper: Keeper) -> None:
         self.box = box
         self.limits = limits
         self.enforced: tuple[str, ...] = ()
         self.python = ""
         self.notice = boxes.load(box).NOTICE
         self.checkpoints = False
+        self.copy_failed = False
         self.refused: tuple[str, ...] = ()
         self.gone = anyio.Event()
         self.listener: Listener | None = None
         self._child = child
         self._group = child.pid
+        self._keeper = keeper
+        self._is_ending = False
         self._greeted = anyio.Event()
         self._greeting: Hello | Refused | None = None
         self._end_reason: str | None = None
@@ -75,7 +79,9 @@ class HostedGuest:
         self._lifeline: Lifeline | None = None
 
     @classmethod
-    async def start(cls, box: str, program: Program, limits: ReplLimits, tasks: TaskGroup) -> Self:
+    async def start(
+        cls, box: str, program: Program, limits: ReplLimits, tasks: TaskGroup, keeper: Keeper
+    ) -> Self:
         """Start a guest that lives in `tasks`, and wait until it has proved its box.
 
         Raises:
@@ -85,7 +91,7 @@ class HostedGuest:
         rules = boxes.load(box)
         rules.require()
         child = Child(await rules.start(program, limits), frame_limit(limits))
-        guest = cls(box, child, limits)
+        guest = cls(box, child, limits, keeper)
         tasks.start_soon(guest._serve)
         guest.send({"t": "setup", "box": rules.GUEST, "memory_bytes": limits.memory_bytes})
         try:
@@ -98,6 +104,7 @@ class HostedGuest:
         guest.refused = tuple(hello.probes)
         if guest.checkpoints:
             adopt_orphans()
+            keeper.keep(guest._group)
         guest._space_bytes = hello.space_bytes
         return guest
 
@@ -132,9 +139,13 @@ class HostedGuest:
         if not self.checkpoints or heap > COPIED_SHARE * self.limits.memory_bytes:
             self.send({**cell, "lifeline": False})
             return
+        try:
+            self._lifeline = Lifeline()
+        except OSError:  # out of descriptors, here
+            self.send({**cell, "lifeline": False})
+            return
         if self._gate is not None:
             self._gate.grant(self._child.pid)
-        self._lifeline = Lifeline()
         self._child.send({**cell, "lifeline": True}, (self._lifeline.theirs,))
 
     def send(self, message: Message) -> None:
@@ -155,6 +166,7 @@ class HostedGuest:
 
     def end(self, reason: str) -> None:
         """End it for good."""
+        self._is_ending = True
         self._release()
         self.kill(reason)
 
@@ -178,6 +190,7 @@ class HostedGuest:
             self._release()
             if self.checkpoints:
                 await buried(self._group)
+                self._keeper.forget(self._group)
             if self._gate is not None:
                 self._gate.close()
             self._greeted.set()
@@ -213,9 +226,16 @@ class HostedGuest:
         if lifeline is None:
             return False
         started = await lifeline.take_over(self._group)
+        self.copy_failed = started is None
         if started is None:
             return False
         self._child = Child(started, frame_limit(self.limits))
+        if self._is_ending:
+            with anyio.CancelScope(shield=True):
+                await self._child.end()
+            return False
+        if self._space_bytes:
+            self._child.grow(self._space_bytes)
         reap(self._group)
         reason, self._end_reason = self._end_reason, None
         if self.listener is not None:

@@ -18,6 +18,7 @@ from rlm_mcp.repl.launch import Handle, SocketWire, Started, sweep
 
 TAKE_OVER_S = 5.0
 BURIAL_S, LOOK_S = 5.0, 0.002
+STILL_TICKS = 5
 PR_SET_CHILD_SUBREAPER = 36
 # struct ucred of unix(7): who wrote, as the kernel knows it.
 CREDENTIALS = struct.Struct("=iII")
@@ -35,16 +36,22 @@ def end_children(pid: int, *, moving_only: bool = False) -> None:
     """End what a guest's main thread started: checkpoints end by themselves, others do not.
 
     A fork is granted for a checkpoint, but code may take it for itself. While a cell runs,
-    `moving_only` ends those that do not stand still: a checkpoint starts no threads.
+    `moving_only` ends those that do not stand still: a checkpoint starts no threads and computes
+    next to nothing.
     """
     with contextlib.suppress(OSError):
         for child in watch.children(pid):
             held = Handle(child)
-            used = watch.usage(child)
+            stands_still = moving_only and _stands_still(child)
             # Held now, it is still the same one if it is still listed.
-            if child in watch.children(pid) and not (moving_only and used and used.threads == 1):
+            if child in watch.children(pid) and not stands_still:
                 held.send(signal.SIGKILL)
             held.close()
+
+
+def _stands_still(pid: int) -> bool:
+    used = watch.usage(pid)
+    return used is None or (used.threads == 1 and (used.cpu_ticks or 0) <= STILL_TICKS)
 
 
 def reap(group: int) -> bool:

@@ -39,6 +39,7 @@ class LocalBackend:
         self._tasks.cancel_scope.cancel()
         # Not told of `error`, the group does not wrap it: it passes as it was raised.
         await self._tasks.__aexit__(None, None, None)
+        await self._pool.aclose()
 
     async def open(self, spec: ReplSpec) -> ReplState:
         """See `ReplBackend.open`."""

@@ -1,5 +1,6 @@
 """Guests on demand, in the first box that works, some of them ready before anyone asks."""
 
+import sys
 from pathlib import Path
 
 import anyio
@@ -9,9 +10,11 @@ from anyio.abc import TaskGroup
 from rlm_mcp.errors import ReplError, ReplUnavailable, SandboxUnavailable
 from rlm_mcp.repl import boxes, program
 from rlm_mcp.repl.host import HostedGuest
+from rlm_mcp.repl.keeper import Keeper
 from rlm_mcp.types import ReplLimits
 
 SPARES = 2
+HINT = "Free memory or raise the limit of processes, then try again."
 
 
 class Pool:
@@ -26,6 +29,7 @@ class Pool:
         self._cache = cache
         self._box = box
         self._tasks = tasks
+        self._keeper = Keeper()
         self._program: program.Program | None = None
         self._refusals: list[SandboxUnavailable] = []
         self._spares: list[HostedGuest] = []
@@ -44,6 +48,10 @@ class Pool:
         if self._taken > 1:
             self._tasks.start_soon(self._fill, limits)
         return guest
+
+    async def aclose(self) -> None:
+        """Let go of what outlives the guests. They must have ended."""
+        await self._keeper.aclose()
 
     def _spare(self, limits: ReplLimits) -> HostedGuest | None:
         while self._spares:
@@ -64,9 +72,14 @@ class Pool:
 
     async def _start(self, limits: ReplLimits) -> HostedGuest:
         built = await self._built()
+        try:
+            if sys.platform == "linux":
+                await self._keeper.start()
+        except OSError as error:
+            raise ReplUnavailable(f"No process could be started: {error}.", HINT) from error
         for box in boxes.candidates(self._box):
             try:
-                guest = await HostedGuest.start(box, built, limits, self._tasks)
+                guest = await HostedGuest.start(box, built, limits, self._tasks, self._keeper)
             except SandboxUnavailable as refusal:
                 self._refusals.append(refusal)
             else:

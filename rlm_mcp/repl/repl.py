@@ -12,10 +12,9 @@ from rlm_mcp.repl.cell import RunningCell
 from rlm_mcp.repl.guest.wire import BadFrame
 from rlm_mcp.repl.host import HostedGuest
 from rlm_mcp.repl.messages import Call, Done
-from rlm_mcp.repl.recording import Played, Prompter, Recording
+from rlm_mcp.repl.recording import Played, Recording, repeat, retold
 from rlm_mcp.types import (
     Batch,
-    CallAsked,
     Cell,
     CellResult,
     ContextInfo,
@@ -26,9 +25,10 @@ from rlm_mcp.types import (
     Reply,
     Variable,
 )
-from rlm_mcp.words import count
 
 GRACE_S = 0.7
+REBUILD_S = 90.0
+ABANDON_S = 10.0
 SIGNAL_EVERY_S = 0.1
 LOOK_S = 0.05
 KEPT = "Variables assigned before are kept."
@@ -53,6 +53,7 @@ class Repl:
         self._epoch = spec.epoch
         self._limits = spec.limits
         self._contexts: tuple[ContextInfo, ...] = ()
+        self._mapped_before: tuple[ContextInfo, ...] = ()
         self._start = start
         self._tasks = tasks
         self._turn = anyio.Lock()
@@ -64,6 +65,9 @@ class Repl:
         self._closed = False
         self._recording = Recording()
         self._variables: tuple[Variable, ...] = ()
+        self._is_proven = False
+        self._must_map = True
+        self._death: str | None = None
         self._tidings: str | None = None
         self._has_lost = False
 
@@ -113,7 +117,7 @@ class Repl:
         """Deliver replies, then give the events behind the cursor."""
         self._fence(cursor.epoch)
         running = self._cell
-        if running is None or running.cell_id != cell_id:
+        if running is None or running.cell_id != cell_id or running.is_repeated:
             raise ReplUnavailable(
                 f"Cell {cell_id} is not the last one submitted.", "Submit it, then pump it."
             )
@@ -167,17 +171,22 @@ class Repl:
 
     def rolled_back(self, reason: str) -> None:
         """The process that ran the cell is gone; the variables from before are not."""
+        # The copy has the contexts from before the cell; others may have been mapped since.
+        self._must_map = self._must_map or self._contexts != self._mapped_before
         if self._cell and not self._cell.ended.is_set():
             self._end_lost(self._cell, f"The REPL's process {reason}. {BACK}", lost=False)
 
     def ended(self, reason: str) -> None:
         """The guest is gone, and with it the cell it ran."""
+        if self._guest and self._guest.copy_failed and not self._is_proven:
+            # Twice running there was no copy of it: what the last cell left behind may be why.
+            self._recording.leave_out_last()
         self._guest = None
         self._wake_watch()
         running = self._cell
         usable = self._recording.usable
         if running is not None and running.ended.is_set():
-            self._tidings = f"The REPL's process {reason} between two cells."
+            self._death = self._tidings = f"The REPL's process {reason} between two cells."
         elif running is not None:
             words = AGAIN if usable else GONE
             self._end_lost(running, f"The REPL's process {reason}. {words}", lost=not usable)
@@ -195,67 +204,72 @@ class Repl:
         known = self._guest
         guest = known or await self._new_guest()
         try:
-            if known is None or contexts != self._contexts:
+            if self._must_map or contexts != self._contexts:
                 await guest.map(contexts)
             self._check(guest)
         except BaseException:
             if known is None:
-                guest.end("was not wanted any more")
+                await self._abandon(guest)
             raise
-        self._contexts = contexts
+        self._contexts, self._must_map = contexts, False
         return guest
 
     async def _new_guest(self) -> HostedGuest:
         """A guest in which the recorded cells have run again; one that ends it is left out."""
+        before: Played | None = None
         while True:
             guest = await self._start(self._limits)
             try:
                 self._check(guest)
                 guest.listener, self._guest = self, guest
+                self._is_proven, self._must_map = True, True
                 self._tasks.start_soon(self._watch, guest)
-                deadly = await self._catch_up(guest)
+                deadly: Played | None = None
+                with anyio.move_on_after(REBUILD_S) as bound:
+                    deadly = await self._catch_up(guest)
             except BaseException:
-                guest.end("was not wanted any more")
+                await self._abandon(guest)
                 raise
-            if deadly is None:
+            if bound.cancelled_caught:
+                await self._abandon(guest)
+                self._recording.leave_out_all()
+            elif deadly is not None:
+                before = self._recording.leave_out(deadly, before)
+            else:
+                self._is_proven = False
                 return guest
             self._fence(self._epoch)
-            self._recording.leave_out(deadly)
 
     async def _catch_up(self, guest: HostedGuest) -> Played | None:
         """Run the recorded cells again, with their answers; gives one that ends the guest."""
         recording, seen = self._recording, None
         differ = list(recording.lost)
-        for played in recording.cells:
+        for played in list(recording.cells):
             if played.contexts != seen:
                 await guest.map(played.contexts)
                 seen = played.contexts
-            result = await self._repeat(guest, played)
+            running = self._run(played.cell, guest, is_repeated=True)
+            result = await repeat(played, running, guest.send)
             if guest.gone.is_set():
                 return played
             if result.status != played.status:
                 differ.append(played.cell.id)
         if recording.cells or differ:
             self._has_lost = bool(differ)
-            self._tidings = _retold(len(recording.cells), len(differ), self._tidings)
+            self._tidings = retold(len(recording.cells), len(differ), self._death)
+        self._death = None
         return None
 
-    async def _repeat(self, guest: HostedGuest, played: Played) -> CellResult:
-        running, seq = self._run(played.cell, guest, is_repeated=True), 0
-        prompter = Prompter(played)
-        while True:
-            events, seq = running.after(seq)
-            for event in events:
-                if not isinstance(event, CallAsked):
-                    return event.result
-                reply = prompter.answer(event)
-                if running.answered(reply):
-                    guest.send(running.frame(reply))
-            if not events:
-                await running.change()
+    @staticmethod
+    async def _abandon(guest: HostedGuest) -> None:
+        """Nobody wants it: see that it is gone before another one is started."""
+        guest.end("was not wanted any more")
+        with anyio.move_on_after(ABANDON_S, shield=True):
+            await guest.gone.wait()
 
     def _run(self, cell: Cell, guest: HostedGuest, *, is_repeated: bool = False) -> RunningCell:
         self._numbered += 1
+        self._mapped_before = self._contexts
         limits = guest.limits
         running = RunningCell(cell, self._numbered, limits.message_bytes, is_repeated=is_repeated)
         self._cell = running
@@ -330,7 +344,7 @@ class Repl:
 
     def _kept(self, running: RunningCell, result: CellResult) -> CellResult:
         """The result of a cell that counts, with what has to be told since the last one."""
-        self._variables = result.variables
+        self._variables, self._is_proven = result.variables, True
         self._recording.ended(running.cell, result, self._contexts)
         tidings, lost = self._tidings, self._has_lost
         self._tidings, self._has_lost = None, False
@@ -366,14 +380,3 @@ class Repl:
                 f"Epoch {epoch} of REPL {self._handle} is over; {self._epoch} owns it.",
                 "Open the session again from where you want to go on.",
             )
-
-
-def _retold(repeated: int, differ: int, tidings: str | None) -> str:
-    """What the model is told of a REPL that had to be built anew."""
-    words = f"{tidings} " if tidings else ""
-    words += "This REPL is new."
-    if repeated:
-        words += f" {count(repeated, 'cell')} ran again in it, with the answers had before."
-    if differ:
-        words += f" What {count(differ, 'cell')} did could not be repeated: check your variables."
-    return words

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 
 THREADS = 512
-THREADS_AT = 17
+USER_TICKS_AT, THREADS_AT = 11, 17
 STAT_BYTES = 4096
 THREADS_EVERY_S, MEMORY_EVERY_S = 1.0, 0.1
 KILLED_AT = 1.25
@@ -21,10 +21,14 @@ RUSAGE_V0 = 0
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has: threads, and bytes of memory that it does not share with files."""
+    """What a process has: threads, and bytes of memory that it does not share with files.
+
+    `cpu_ticks` is the time it has computed, in the system's clock ticks; None if that is not told.
+    """
 
     threads: int
     memory_bytes: int
+    cpu_ticks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,9 @@ def _linux(pid: int) -> Usage | None:
     except OSError:
         return None
     _, resident, shared, *_ = map(int, statm.split())
-    threads = int(stat.rpartition(b")")[2].split()[THREADS_AT])
-    return Usage(threads, (resident - shared) * mmap.PAGESIZE)
+    fields = stat.rpartition(b")")[2].split()
+    ticks = int(fields[USER_TICKS_AT]) + int(fields[USER_TICKS_AT + 1])
+    return Usage(int(fields[THREADS_AT]), (resident - shared) * mmap.PAGESIZE, ticks)
 
 
 def children(pid: int) -> set[int]:
@@ -85,7 +90,10 @@ def _read(path: str) -> bytes:
     # Before every cell: a file object would take five times as long.
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return os.read(descriptor, STAT_BYTES)
+        content = b""
+        while piece := os.read(descriptor, STAT_BYTES):
+            content += piece
+        return content
     finally:
         os.close(descriptor)
 

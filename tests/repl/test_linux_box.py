@@ -92,7 +92,8 @@ async def test_what_a_cell_hangs_on_forks_does_not_run_in_the_copy(cache):
         repl = Driver(backend)
         await repl.open()
         await repl.run(
-            "import os, random\nran = []\nos.register_at_fork(after_in_child=lambda: ran.append(1))\n"
+            "import os, random\nran = []\n"
+            "os.register_at_fork(after_in_child=lambda: ran.append(1))\n"
             "random.seed(7)\nstate = random.getstate()"
         )
         await repl.run("os._exit(1)")

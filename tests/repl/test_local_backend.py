@@ -248,7 +248,7 @@ async def test_a_guest_that_dies_while_its_first_contexts_are_mapped_is_replaced
             async with anyio.create_task_group() as group:
                 group.start_soon(open_in_vain)
                 await release(slow_context)
-                (pid,) = children() - before
+                pid = max(children() - before)  # the keeper was started before it
                 os.kill(pid, signal.SIGKILL)
                 while sockets() > held:
                     await anyio.lowlevel.checkpoint()
@@ -351,7 +351,7 @@ async def two_and_two_spares(driver: Driver) -> set[str]:
     for handle in ("first", "second"):
         await driver.open(handle)
     with anyio.fail_after(30):
-        while len(running := sessions_below() - before) < 4:
+        while len(running := sessions_below() - before) < 5:  # with the keeper
             await anyio.lowlevel.checkpoint()
     return set(map(str, running))
 

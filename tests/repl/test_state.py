@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import anyio
+import anyio.lowlevel
 import pytest
 from repl_driver import LIMITS, Driver
 
 from rlm_mcp.errors import ReplUnavailable
 from rlm_mcp.repl import recording
 from rlm_mcp.repl.local import LocalBackend
-from rlm_mcp.types import CallAsked, Cell, SubReply
+from rlm_mcp.types import CallAsked, Cell, Reply, SubReply
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("exits")]
 
@@ -170,3 +171,47 @@ async def test_a_call_that_is_open_when_the_process_dies_is_forgotten(copied):
                 break
     assert asked is not None
     assert await copied.value("x, llm_query('now')") == "(1, '<now>')"
+
+
+async def test_a_repl_may_be_closed_at_any_moment_of_a_take_over(cache, box):
+    async with LocalBackend(cache, box) as backend:
+        driver = Driver(backend)
+        for number in range(8):
+            await driver.open(str(number))
+            await driver.run("x = 1", str(number))
+            cursor = await backend.submit(str(number), 1, Cell(f"die{number}", "x = 2" + DIE))
+            for _ in range(number):
+                await anyio.lowlevel.checkpoint()
+            with anyio.fail_after(10):
+                await backend.close(str(number))
+            with pytest.raises(ReplUnavailable):
+                await backend.pump(str(number), f"die{number}", cursor)
+
+
+async def test_contexts_that_came_during_a_lost_cell_are_there_afterwards(copied, snapshot):
+    await copied.open(contexts=[snapshot({"a": "old"})])
+    await copied.run("x = context[:]")
+    cursor = await copied.backend.submit("h", 1, Cell("lost", "llm_query('wait')" + DIE))
+    batch = await copied.backend.pump("h", "lost", cursor, wait_s=20)
+    new = [snapshot({"a": "new"})]
+    await copied.open(contexts=new)
+    asked = batch.events[0]
+    answer = Reply(asked.call_id, (SubReply("go on"),))
+    await copied.backend.pump("h", "lost", batch.cursor, (answer,), wait_s=20)
+    await copied.open(contexts=new)
+    assert await copied.value("x, context[:]") == "('old', 'new')"
+
+
+async def test_a_cell_that_spoils_the_next_checkpoint_is_left_out_in_the_end(copied):
+    await copied.run("kept = 1\nimport gc, os")
+    await copied.run(
+        "gc.unfreeze()\n"
+        "spoilt = [o for o in gc.get_objects() if type(o) is dict"
+        " and o.get('__name__') == 'guest.checkpoint'][0]\n"
+        "spoilt.update({name: None for name in spoilt if not name.startswith('__')})"
+    )
+    with anyio.fail_after(60):
+        while (result := await copied.run("kept")).status != "ok":
+            pass
+    assert result.output.endswith("1\n")
+    assert await copied.value("kept") == "1"

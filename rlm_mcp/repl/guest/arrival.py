@@ -12,6 +12,9 @@ ROOM_BYTES = 1 << 38
 # Of Linux, on both machines that the box knows.
 MAP_NORESERVE = 0x4000
 
+# Bound once: code may patch the modules.
+_open, _close, _map = open, os.close, mmap.mmap
+
 _kept: list[mmap.mmap] = []
 _room: mmap.mmap | None = None
 
@@ -29,7 +32,7 @@ def reserve() -> None:
 def _allocate(size: int) -> mmap.mmap:
     if _room is not None:
         _room.resize(max(len(_room) - size - 2 * mmap.PAGESIZE, mmap.PAGESIZE))
-    return mmap.mmap(-1, size)
+    return _map(-1, size)
 
 
 class Arrivals:
@@ -62,11 +65,11 @@ class Arrivals:
     def _mapped(self, described: Message, descriptors: list[int]) -> Context:
         blob, manifest = descriptors[:2]
         del descriptors[:2]
-        with os.fdopen(manifest, "rb") as file:
+        with _open(manifest, "rb") as file:
             documents = file.read()
         size, kind = described["bytes"], described["kind"]
         mapped = text.map_text(blob, size, kind, in_place=self._in_place)
-        os.close(blob)
+        _close(blob)
         return Context(described["name"], mapped, documents)
 
 

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from .calls import Calls, Queries
 from .capture import Capture
-from .channel import Interrupts
+from .channel import Channel, Interrupts
 from .contexts import Context, names_of
 from .finals import Finals
-from .memory import reserved
+from .memory import kept_aside
 from .show import LISTED, Repr, error_text, middle_cut, user_names, variable
 from .wire import Message
 
@@ -27,10 +27,17 @@ ECHO_ITEMS = 100
 ECHO_LEVELS = 6
 ERROR_CHARS = 8_000
 StopThread = Callable[[int], None]
+T = TypeVar("T")
 
 
 # Bound once: code may patch these modules. Unlike `threading`, it knows every thread.
 _frames, _monotonic, _sleep = sys._current_frames, time.monotonic, time.sleep  # noqa: SLF001 - documented
+_compile, _exec, _eval, _modules, _ident = compile, exec, eval, sys.modules, _thread.get_ident
+_Expr, _Expression, _TREE = ast.Expr, ast.Expression, ast.PyCF_ONLY_AST
+_collect, _collected, _sources = gc.collect, gc.callbacks, linecache.cache
+# Of every thread, where Python can (3.12).
+_set_trace = getattr(sys, "_settraceallthreads", sys.settrace)
+_set_profile = getattr(sys, "_setprofileallthreads", sys.setprofile)
 
 
 def _threads() -> set[int]:
@@ -48,17 +55,21 @@ def _exit(code: object = None) -> None:
 class Notebook:
     """The namespace of the cells, the names in it that are ours, and how a cell runs.
 
-    Ours are put back after every cell, so that a cell that overwrites one cannot break the next.
+    Ours are put back after every cell, and so is what Python has built in, so that a cell that
+    overwrites one cannot break the next.
     """
 
-    def __init__(self, calls: Calls, interrupts: Interrupts, stop_thread: StopThread) -> None:
+    def __init__(
+        self, calls: Calls, channel: Channel, interrupts: Interrupts, stop_thread: StopThread
+    ) -> None:
         self._calls = calls
+        self._channel = channel
         self._interrupts = interrupts
         self._stop_thread = stop_thread
         self._spared = set[int]()
         self._stubborn: set[int] = set()
         # A real module, so that classes of cells can be pickled and their annotations resolved.
-        module = sys.modules["__main__"] = ModuleType("__main__")
+        module = _modules["__main__"] = ModuleType("__main__")
         self._namespace: dict[str, Any] = module.__dict__
         self._finals = Finals(self._namespace, self._user_names)
 
@@ -73,10 +84,13 @@ class Notebook:
             **Queries(calls).functions,
             **self._finals.functions,
             "SHOW_VARS": SHOW_VARS,
+            "__builtins__": builtins,
         }
         self.use([])
         builtins.input = _no_input
         builtins.exit = builtins.quit = _exit  # type: ignore[assignment]  # as `site` has them
+        self._built_in = vars(builtins).copy()
+        self._put_back = vars(builtins).update
 
     def use(self, contexts: list[Context]) -> None:
         """From now on these are the contexts."""
@@ -85,7 +99,7 @@ class Notebook:
 
     def spare(self, thread: int) -> None:
         """That thread and the main one are ours: the end of a cell does not stop them."""
-        self._spared = {_thread.get_ident(), thread}
+        self._spared = {_ident(), thread}
 
     @property
     def threads_left(self) -> bool:
@@ -100,12 +114,13 @@ class Notebook:
         status, error = "ok", None
         self._interrupts.forget()
         try:
-            with reserved(), self._printing_to(output), self._interrupts.armed():
-                self._execute(cell["code"], f"<cell {cell['number']}>", output)
+            with kept_aside(self._channel.line.descriptors[0]), self._printing_to(output):
+                name = f"<cell {cell['number']}>"
+                self._theirs(lambda: self._execute(cell["code"], name, output))
         except BaseException as raised:
             status, error = self._failure(raised)
         if status == "memory":
-            gc.collect()
+            _collect()
         self._calls.end()
         self._stop_threads(output)
         final, draft, variables = self._look()
@@ -124,14 +139,29 @@ class Notebook:
             "restored": restored,
         }
 
+    def _theirs(self, run: Callable[[], T]) -> T:
+        """Run code that is the user's: it can be interrupted, and what it left in Python goes."""
+        with self._interrupts.armed():
+            try:
+                return run()
+            finally:
+                # First of all these: what is traced may raise, or never end.
+                try:
+                    _set_profile(None)
+                finally:
+                    _set_trace(None)
+                    _collected.clear()
+                    self._put_back(self._built_in)
+
     def _execute(self, code: str, name: str, output: Capture) -> None:
-        linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
-        tree = ast.parse(code, name)
-        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, name, "exec", dont_inherit=True), self._namespace)
-        if isinstance(last, ast.Expr):
-            expression = compile(ast.Expression(last.value), name, "eval", dont_inherit=True)
-            value = eval(expression, self._namespace)
+        linecache.cache = _sources
+        _sources[name] = (len(code), None, code.splitlines(keepends=True), name)
+        tree = _compile(code, name, "exec", _TREE, dont_inherit=True)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], _Expr) else None
+        _exec(_compile(tree, name, "exec", dont_inherit=True), self._namespace)
+        if isinstance(last, _Expr):
+            expression = _compile(_Expression(last.value), name, "eval", dont_inherit=True)
+            value = _eval(expression, self._namespace)
             if value is not None:
                 output.write(Repr(output.limit_chars, ECHO_ITEMS, ECHO_LEVELS).repr(value) + "\n")
 
@@ -140,8 +170,7 @@ class Notebook:
         if isinstance(raised, MemoryError):
             status = "memory"
         try:
-            with self._interrupts.armed():
-                text = error_text(raised)
+            text = self._theirs(lambda: error_text(raised))
         except BaseException as again:
             text = f"{type(raised).__name__} (no traceback: {type(again).__name__})"
         if isinstance(raised, SystemExit):
@@ -151,8 +180,7 @@ class Notebook:
     def _look(self) -> tuple[Any, str | None, list[list[Any]]]:
         """Final, draft, variables: their reprs are user code and may raise or never end."""
         try:
-            with self._interrupts.armed():
-                return *self._finals.end(), self._variables()
+            return self._theirs(lambda: (*self._finals.end(), self._variables()))
         except BaseException:
             return self._finals.given, None, []
 

@@ -3,7 +3,6 @@
 import _thread
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +11,14 @@ from .wire import Message, Splitter, pack
 
 FRAME_BYTES = 0xFFFFFFFF
 HOST_GONE = 0
+# Bound once: code may patch the modules.
+_start, _ident, _lock, _exit = (
+    _thread.start_new_thread, _thread.get_ident, _thread.allocate_lock, os._exit,
+)  # fmt: skip
+# Windows has none.
+_set_mask = getattr(signal, "pthread_sigmask", None)
+_WHOLE, _MORE = getattr(signal, "SIG_SETMASK", 0), getattr(signal, "SIG_BLOCK", 0)
+_INTERRUPT = signal.SIGINT
 
 
 class Interrupts:
@@ -24,7 +31,7 @@ class Interrupts:
         self.fired = False
         self._armed = False
         self._pending = False
-        self._main = _thread.get_ident()
+        self._main = _ident()
         signal.signal(signal.SIGINT, self._on_signal)
 
     def _on_signal(self, *_: object) -> None:
@@ -40,7 +47,9 @@ class Interrupts:
         raise KeyboardInterrupt("stopped by the host")
 
     def forget(self) -> None:
-        """A cell begins: a signal that came before was meant for another."""
+        """A cell begins: a signal that came before was meant for another, as was a mask."""
+        if _set_mask:
+            _set_mask(_WHOLE, ())
         self.fired = self._pending = False
 
     @contextmanager
@@ -55,7 +64,7 @@ class Interrupts:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep a signal back until the block is done."""
-        if _thread.get_ident() != self._main or not self._armed:
+        if _ident() != self._main or not self._armed:
             yield
             return
         self._armed = False
@@ -76,7 +85,7 @@ class Channel:
     def __init__(self, line: Line, interrupts: Interrupts) -> None:
         self.line = line
         self._interrupts = interrupts
-        self._writing = _thread.allocate_lock()
+        self._writing = _lock()
         self._messages = self._read()
         self.descriptors: list[int] = []
 
@@ -84,7 +93,7 @@ class Channel:
         """Go on over another line; who calls has closed the old one. No thread may be reading."""
         self.line.forget()
         self.line = line
-        self._writing = _thread.allocate_lock()
+        self._writing = _lock()
         self._messages = self._read()
         self.descriptors.clear()
 
@@ -110,14 +119,14 @@ class Channel:
 
         def read() -> None:
             try:
-                if sys.platform != "win32":
-                    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+                if _set_mask:
+                    _set_mask(_MORE, {_INTERRUPT})
                 for message in self._messages:
                     take(message)
             finally:
-                os._exit(HOST_GONE)
+                _exit(HOST_GONE)
 
-        return _thread.start_new_thread(read, ())
+        return _start(read, ())
 
     def _read(self) -> Iterator[Message]:
         splitter = Splitter(FRAME_BYTES)

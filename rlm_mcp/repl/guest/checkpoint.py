@@ -5,22 +5,22 @@ the host holds: it ends when the host lets go of it, and takes over on the new w
 sends through it. Until then it touches nothing, so it costs what the cell changes.
 """
 
-import _socket
-import array
-import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 
-from .lines import socket_on
+from .lines import SocketLine
 
 if sys.platform != "win32":
     import posix
 
 COPY = 0
 NOT_NEEDED = 0
+SILENCE: list[tuple[str, None, type[Warning], None, int]] = [("ignore", None, Warning, None, 0)]
 # Bound once: code may patch the modules.
-_catch_warnings, _ignore = warnings.catch_warnings, warnings.simplefilter
+_modules, _close, _exit, _wait_for = sys.modules, os.close, os._exit, os.waitpid
 if sys.platform != "win32":
     _split = os.fork
 
@@ -35,30 +35,33 @@ class Checkpoints:
         if sys.platform != "win32":
             posix.register_at_fork = os.register_at_fork = _nothing
 
-    def take_over(self, lifeline: int, wire: int) -> int | None:
-        """Fork. Gives None where the cell is to be run; in the copy, once it is needed, a new wire.
+    def take_over(self, lifeline: int, wire: int, go_on: Callable[[int], None]) -> bool:
+        """Fork. False where the cell is to be run; True in the copy, once it has taken over.
 
-        `wire` is the present one, which the copy must not keep open. Without a copy the cell runs
-        all the same: the host finds that nobody holds the lifeline.
+        `wire` is the present one, which the copy must not keep open, and `go_on` gets its new one.
+        Without a copy the cell runs all the same: the host finds that nobody holds the lifeline.
         """
         self._bury()
-        line = socket_on(lifeline)
         try:
             copy = _fork()
         except BaseException:  # an audit hook may raise anything
             copy = None
         if copy != COPY:
             self._copy = copy
-            line.close()
-            return None
-        os.close(wire)
-        return _wait(line)
+            _close(lifeline)
+            return False
+        try:
+            _close(wire)
+            go_on(_needed(lifeline))
+        except BaseException:  # a copy that cannot go on must not run what code left for its exit
+            _exit(NOT_NEEDED)
+        return True
 
     def _bury(self) -> None:
         """The host let go of the last copy before it sent this cell."""
         if self._copy is not None:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self._copy, 0)
+            with suppress(ChildProcessError):
+                _wait_for(self._copy, 0)
             self._copy = None
 
 
@@ -67,18 +70,21 @@ def _nothing(**_hooks: object) -> None:
 
 
 def _fork() -> int:
-    # Threads are ours or stand still; and code of a cell may have made warnings errors.
-    with _catch_warnings():
-        _ignore("ignore")
+    # Threads are ours or stand still; and code of a cell may have made warnings errors, or none.
+    filters = getattr(warnings, "filters", [])
+    _modules["warnings"], warnings.filters = warnings, SILENCE
+    try:
         return _split()
+    finally:
+        warnings.filters = filters
 
 
-def _wait(line: _socket.socket) -> int:
-    chunk, extra, _, _ = line.recvmsg(1, _socket.CMSG_SPACE(array.array("i").itemsize))
-    if not chunk or not extra:
-        os._exit(NOT_NEEDED)
-    line.close()
-    wire = array.array("i", extra[0][2])[0]
-    # The kernel tells the host whose byte it is.
-    os.write(wire, b"!")
-    return wire
+def _needed(lifeline: int) -> int:
+    """The new wire; ends this process where there is none."""
+    line = SocketLine(lifeline)
+    _, passed = line.read()
+    if not passed:
+        _exit(NOT_NEEDED)
+    line.forget()
+    _close(lifeline)
+    return passed[0]

@@ -3,16 +3,18 @@
 import _socket
 import array
 import os
+import sys
 from collections.abc import Sequence
 from typing import Protocol
 
 CHUNK_BYTES = 1 << 16
 PASSED_AT_A_TIME = 4
-
-
-def socket_on(descriptor: int) -> _socket.socket:
-    """A local stream socket that is open already; asks the system nothing, which a box refuses."""
-    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
+# Bound once: code may patch the modules.
+_array, _read, _write, _socket_on = array.array, os.read, os.write, _socket.socket
+if sys.platform != "win32":
+    _LOCAL_STREAM = (_socket.AF_UNIX, _socket.SOCK_STREAM, 0)
+    _RIGHTS = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+    _ROOM = _socket.CMSG_SPACE(PASSED_AT_A_TIME * _array("i").itemsize)
 
 
 class Line(Protocol):
@@ -42,23 +44,22 @@ class SocketLine:
     def __init__(self, descriptor: int) -> None:
         self.descriptors: tuple[int, ...] = (descriptor,)
         # Said outright: to ask the system what it is would be refused in a box.
-        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
+        self._socket = _socket_on(*_LOCAL_STREAM, descriptor)
 
     def read(self) -> tuple[bytes, Sequence[int]]:
         """See `Line.read`."""
-        room = _socket.CMSG_SPACE(PASSED_AT_A_TIME * array.array("i").itemsize)
-        chunk, extra, _, _ = self._socket.recvmsg(CHUNK_BYTES, room)
-        passed = array.array("i")
+        chunk, extra, _, _ = self._socket.recvmsg(CHUNK_BYTES, _ROOM)
+        passed = _array("i")
         for level, kind, payload in extra:
-            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+            if (level, kind) == _RIGHTS:
                 passed.frombytes(payload)
         return chunk, passed
 
     def write(self, frame: bytes, descriptors: Sequence[int] = ()) -> None:
         """See `Line.write`."""
         if descriptors:
-            rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors))
-            frame = frame[self._socket.sendmsg([frame], [rights]) :]
+            rights = _array("i", descriptors)
+            frame = frame[self._socket.sendmsg([frame], [(*_RIGHTS, rights)]) :]
         self._socket.sendall(frame)
 
     def forget(self) -> None:
@@ -76,13 +77,13 @@ class PipeLine:
 
     def read(self) -> tuple[bytes, Sequence[int]]:
         """See `Line.read`."""
-        return os.read(self.descriptors[0], CHUNK_BYTES), ()
+        return _read(self.descriptors[0], CHUNK_BYTES), ()
 
     def write(self, frame: bytes, _descriptors: Sequence[int] = ()) -> None:
         """See `Line.write`."""
         rest = memoryview(frame)
         while rest:
-            rest = rest[os.write(self.descriptors[1], rest) :]
+            rest = rest[_write(self.descriptors[1], rest) :]
 
     def forget(self) -> None:
         """See `Line.forget`."""

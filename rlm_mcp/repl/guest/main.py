@@ -27,6 +27,8 @@ def stop_thread(ident: int) -> None:
     _set_async_exc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
 
 
+# Bound once: code may patch the modules.
+_close = os.close
 _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
@@ -37,7 +39,7 @@ class Guest:
         self._interrupts = Interrupts()
         self._channel = Channel(line, self._interrupts)
         self._calls = Calls(self._channel)
-        self._notebook = Notebook(self._calls, self._interrupts, stop_thread)
+        self._notebook = Notebook(self._calls, self._channel, self._interrupts, stop_thread)
         self._checkpoints = Checkpoints()
         self._todo: SimpleQueue[Message | list[Context]] = SimpleQueue()
         self._arrivals = Arrivals(in_place=text.works())
@@ -63,17 +65,20 @@ class Guest:
                 self._channel.send(self._notebook.run(task))
 
     def _goes_on(self, lifeline: int) -> bool:
-        """Leave a copy of everything behind; False in the copy, once it has to take over."""
+        """Leave a copy of everything behind; False in the copy, once it has taken over."""
         if self._notebook.threads_left:
-            os.close(lifeline)
+            _close(lifeline)
             return True
-        wire = self._checkpoints.take_over(lifeline, *self._channel.line.descriptors)
-        if wire is None:
-            return True
+        wire = self._channel.line.descriptors[0]
+        return not self._checkpoints.take_over(lifeline, wire, self._reopen)
+
+    def _reopen(self, wire: int) -> None:
         die_with_parent()
-        self._channel.reopen(SocketLine(wire))
+        line = SocketLine(wire)
+        self._channel.reopen(line)
         self._notebook.spare(self._channel.serve(self._take))
-        return False
+        # The kernel tells the host whose byte it is.
+        line.write(b"!")
 
     def _take(self, message: Message) -> None:
         if message["t"] == "reply":

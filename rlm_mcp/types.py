@@ -231,9 +231,9 @@ class ReplState:
     """A REPL that stands ready. `enforced` are the layers that were proved, in plain words.
 
     `refused` are forbidden deeds: the guest tried each of them and none went through.
-    `checkpoints`: a cell whose process is lost is rolled back by a copy and not by running the cells
-    before it again. `notice` is what the user is told beside every answer, `dialect` what the model must know of
-    this Python; both None for a sandboxed CPython.
+    `checkpoints`: a cell whose process is lost is undone by a copy, and not by running the cells
+    before it again. `notice` is what the user is told beside every answer, `dialect` what the
+    model must know of this Python; both None for a sandboxed CPython.
     """
 
     handle: str

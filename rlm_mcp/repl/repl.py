@@ -248,6 +248,8 @@ class Repl:
             if played.contexts != seen:
                 await guest.map(played.contexts)
                 seen = played.contexts
+            if guest.gone.is_set():
+                return played
             running = self._run(played.cell, guest, is_repeated=True)
             result = await repeat(played, running, guest.send)
             if guest.gone.is_set():

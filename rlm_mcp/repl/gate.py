@@ -48,8 +48,11 @@ class ForkGate:
         """
         while True:
             await anyio.wait_readable(self._descriptor)
-            if not _is_asked(self._descriptor):
-                return
+            told = _told(self._descriptor)
+            if not told & select.POLLIN:
+                if told & select.POLLHUP:
+                    return
+                continue  # the question was taken back: a signal came
             question = bytearray(QUESTION.size)
             try:
                 fcntl.ioctl(self._descriptor, RECEIVE, question)
@@ -73,8 +76,8 @@ class ForkGate:
         os.close(self._descriptor)
 
 
-def _is_asked(descriptor: int) -> bool:
-    """Whether there is a question. Where only a hang-up is told, to receive one could block."""
+def _told(descriptor: int) -> int:
+    """The events of poll(2). To receive without POLLIN could block, and all the host with it."""
     ready = select.poll()
     ready.register(descriptor, select.POLLIN)
-    return any(event & select.POLLIN for _, event in ready.poll(0))
+    return sum(events for _, events in ready.poll(0))

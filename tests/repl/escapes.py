@@ -589,6 +589,7 @@ KERNEL_DECIDES = "some kernels keep it for root or lack it"
 # Attempts that need not succeed without a box.
 UNSURE = {
     "network: raw packets": ROOT,
+    "limits: locked memory": KERNEL_DECIDES,
     "secrets: os.environ": SCRUBBED,
     "secrets: objects in memory": SCRUBBED,
     **{f"io_uring: {name}": KERNEL_DECIDES for name in IO_URING},

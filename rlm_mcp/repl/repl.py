@@ -206,6 +206,8 @@ class Repl:
         try:
             if self._must_map or contexts != self._contexts:
                 await guest.map(contexts)
+            if known is not None and guest.gone.is_set():
+                return await self._with_contexts(contexts)
             self._check(guest)
         except BaseException:
             if known is None:

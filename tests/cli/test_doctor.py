@@ -15,6 +15,8 @@ pytestmark = pytest.mark.anyio
 
 LINUX = "seccomp", "landlock 7", "no capabilities", "no files", "no network", "memory 2,048 MB"
 DEEDS = "read a file", "fork", "signal a process"
+# Those that are shipped: other tests may bring boxes of their own.
+BOXES = {path.stem for path in Path(boxes.__file__).parent.glob("[a-z]*.py")}
 NOT_TRIED = Surveyed("plain", "none")
 
 
@@ -112,7 +114,7 @@ async def test_the_real_command_starts_every_box_and_takes_the_strongest(desk, s
 
     assert (code, err) == (0, "")
     assert lines["sandbox"].startswith(f"{sandbox}: `auto` takes it; isolation: ")
-    assert set(boxes.names()) < set(lines)
+    assert BOXES < set(lines)
     assert "not started" in lines["plain"]
     assert "scripted at http://127.0.0.1:" in lines["model"]
 

@@ -114,7 +114,7 @@ async def test_the_real_command_starts_every_box_and_takes_the_strongest(desk, s
 
     assert (code, err) == (0, "")
     assert lines["sandbox"].startswith(f"{sandbox}: `auto` takes it; isolation: ")
-    assert BOXES < set(lines)
+    assert set(lines) > BOXES
     assert "not started" in lines["plain"]
     assert "scripted at http://127.0.0.1:" in lines["model"]
 

@@ -108,7 +108,7 @@ def bare_python() -> float:
 
 
 async def starts(box: str, cache: Path, report: Report) -> None:
-    """Cold: the first REPL of a back end. Warm: a third one; from the second on guests stand ready."""
+    """Cold: the first REPL of a back end. Warm: the third, as from the second on guests wait."""
     cold, warm = [], []
     for _ in range(STARTS):
         async with LocalBackend(cache, box) as backend:

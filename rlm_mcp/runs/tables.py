@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rlm_mcp.events import CallEnded, Event, RunEnded, RunFailed, RunStarted
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE sessions (handle TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE runs (

@@ -70,6 +70,22 @@ class ContextInfo:
     manifest: Path
 
 
+@dataclass(frozen=True, slots=True)
+class LoadRules:
+    """What may be loaded. `roots` are the folders it must lie in, None for anywhere.
+
+    `most_bytes` bounds the source bytes of one load, `most_file_bytes` those of one document.
+    `secrets` lets files through that look like keys or passwords, `http` lets the network be asked.
+    """
+
+    roots: tuple[Path, ...] | None = None
+    most_bytes: int = 64 << 30
+    most_file_bytes: int = 64 << 30
+    most_files: int = 1_000_000
+    secrets: bool = False
+    http: bool = False
+
+
 Role = Literal["system", "user", "assistant"]
 CostScope = Literal["session", "run", "day", "all"]
 Detail = Literal["turns", "calls", "full", "answer"]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rlm_mcp.types import Skip
+from rlm_mcp.types import LoadRules, Skip
 
 # Everything `str.splitlines` would cut at is among these, and what turns the writing direction: a
 # path stays on its line and reads as it is. The backslash is, so that no two paths look the same.
@@ -21,6 +21,14 @@ Stamp = tuple[int, ...]
 
 Tick = Callable[[], None]
 """Called often by anything slow; raises when the load was cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What a source is asked with: the rules that hold, and the tick it calls while it looks."""
+
+    rules: LoadRules
+    tick: Tick
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from anyio import from_thread, to_thread
 
 from rlm_mcp.contexts import sources as plugins
 from rlm_mcp.contexts.draft import Draft
-from rlm_mcp.contexts.listing import Entry, Listing, Source, Text, Tick, merged
+from rlm_mcp.contexts.listing import Asking, Entry, Listing, Source, Text, merged
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.errors import (
     ArgumentInvalid,
@@ -22,9 +22,10 @@ from rlm_mcp.errors import (
     StoreFailed,
     UnknownContext,
 )
-from rlm_mcp.types import ContextInfo, Skip
+from rlm_mcp.types import ContextInfo, LoadRules, Skip
 
 _PACE_S = 0.25
+ANYTHING = LoadRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ async def load(
     *,
     text: str | Mapping[str, str] | None = None,
     name: str | None = None,
+    rules: LoadRules = ANYTHING,
     progress: Progress | None = None,
 ) -> ContextInfo:
     """The snapshot of `sources` (paths, folders, globs) or of `text`; exactly one of the two.
@@ -67,7 +69,8 @@ async def load(
     if bool(sources) == bool(texts) or not all(sources):
         raise ArgumentInvalid("Give sources or a text, one of the two.", "Name what to load.")
     wanted: list[Source] = [*sources, *(Text(content, key) for key, content in texts.items())]
-    loading = partial(_load, store, wanted, name, progress)
+    asking = Asking(rules, from_thread.check_cancelled)
+    loading = partial(_load, store, wanted, name, asking, progress)
     try:
         return await to_thread.run_sync(loading)
     except MemoryError as error:
@@ -77,10 +80,14 @@ async def load(
 
 
 def _load(
-    store: ContextStore, sources: list[Source], name: str | None, progress: Progress | None
+    store: ContextStore,
+    sources: list[Source],
+    name: str | None,
+    asking: Asking,
+    progress: Progress | None,
 ) -> ContextInfo:
     began_ns = time.time_ns()
-    listing = merged([_offer(source, from_thread.check_cancelled) for source in sources])
+    listing = merged([_offer(source, asking) for source in sources])
     reading = _Reading(store, listing, name or listing.name, progress)
     known = store.recall.find(listing)
     if known:
@@ -94,12 +101,12 @@ def _load(
     return info
 
 
-def _offer(source: Source, tick: Tick) -> Listing:
+def _offer(source: Source, asking: Asking) -> Listing:
     """What the first module of `sources/`, in order of file names, makes of it."""
     for found in pkgutil.iter_modules(plugins.__path__):
         # A new kind of source is one new file in that folder.
         module = importlib.import_module(f"{plugins.__name__}.{found.name}")
-        listing: Listing | None = module.offer(source, tick)
+        listing: Listing | None = module.offer(source, asking)
         if listing is not None:
             return listing
     raise ArgumentInvalid(f"{source} is no source.", "Name a path, or pass the text itself.")

@@ -12,7 +12,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from rlm_mcp.contexts.decode import decoder_for, is_binary, is_hole
-from rlm_mcp.contexts.listing import Entry, Listing, Piece, Source, Tick, reason_of, shown
+from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, Tick, reason_of, shown
 from rlm_mcp.contexts.walk import WalkedFile, kind_of, walk
 from rlm_mcp.errors import SourceEmpty, SourceMissing, SourceUnreadable
 from rlm_mcp.types import Skip
@@ -22,7 +22,7 @@ _CHUNK_BYTES = 256 << 10
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-def offer(source: Source, tick: Tick) -> Listing | None:
+def offer(source: Source, asking: Asking) -> Listing | None:
     """The documents at a path, `~` expanded.
 
     A folder follows git's ignore rules, and so does a glob with `**`, which walks; a glob without
@@ -34,6 +34,7 @@ def offer(source: Source, tick: Tick) -> Listing | None:
     """
     if not isinstance(source, str):
         return None
+    tick = asking.tick
     try:
         path = Path(source).expanduser()
         if glob.has_magic(source) and not os.path.lexists(path):

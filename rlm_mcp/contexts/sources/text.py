@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from rlm_mcp.contexts.listing import Entry, Listing, Piece, Source, Text, Tick, shown
+from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, Text, shown
 
 _PIECE_CHARS = 1 << 20
 
 
-def offer(source: Source, _tick: Tick) -> Listing | None:
+def offer(source: Source, _asking: Asking) -> Listing | None:
     """One document, named as the text is."""
     if not isinstance(source, Text):
         return None

@@ -17,6 +17,7 @@ from .capture import Capture
 from .channel import Channel, Interrupts
 from .contexts import Context, names_of
 from .finals import Finals
+from .helpers import functions
 from .memory import kept_aside
 from .show import LISTED, Repr, error_text, middle_cut, user_names, variable
 from .wire import Message
@@ -81,6 +82,7 @@ class Notebook:
 
         SHOW_VARS.__qualname__, SHOW_VARS.__module__ = "SHOW_VARS", "__main__"
         self._ours: dict[str, Any] = {
+            **functions(),
             **Queries(calls).functions,
             **self._finals.functions,
             "SHOW_VARS": SHOW_VARS,

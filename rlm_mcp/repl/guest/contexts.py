@@ -131,7 +131,17 @@ class Contexts(Named[Context]):
         return len(self._contexts)
 
 
+class Present:
+    """What is loaded now, for the REPL's helpers: `context` is the first, an empty one if none."""
+
+    def __init__(self) -> None:
+        self.context = Context("", "", b"")
+
+
+present = Present()
+
+
 def names_of(contexts: list[Context]) -> dict[str, Any]:
     """What code finds under `context`, `files` and `contexts`; the first two are the first's."""
-    first = contexts[0] if contexts else Context("", "", b"")
+    first = present.context = contexts[0] if contexts else Context("", "", b"")
     return {"context": first.text, "files": first.files, "contexts": Contexts(contexts)}

@@ -45,6 +45,11 @@ class Program:
         start = self._start + offset
         exec(marshal.loads(self._pages[start : start + size]), module.__dict__)  # noqa: S302 - ours
 
+    def modules_of(self, package: str) -> list[str]:
+        """The names of the modules in a package."""
+        start = f"{package}."
+        return [name[len(start) :] for name in self._modules if name.startswith(start)]
+
 
 def main() -> None:
     """Arguments: the descriptors of the line joined by `:`, the program's file or descriptor."""

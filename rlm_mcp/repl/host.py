@@ -134,9 +134,8 @@ class HostedGuest:
         self._release()
         if self._gate is not None:
             end_children(self._child.pid)
-        used = watch.usage(self._child.pid)
-        heap = used.memory_bytes if used else 0
-        if not self.checkpoints or heap > COPIED_SHARE * self.limits.memory_bytes:
+        heap_bytes = watch.heap_bytes(self._child.pid)
+        if not self.checkpoints or heap_bytes > COPIED_SHARE * self.limits.memory_bytes:
             self.send({**cell, "lifeline": False})
             return
         try:

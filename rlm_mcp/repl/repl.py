@@ -56,7 +56,7 @@ class Repl:
         self._mapped_before: tuple[ContextInfo, ...] = ()
         self._start = start
         self._tasks = tasks
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self._guest: HostedGuest | None = None
         self._cell: RunningCell | None = None
         self._submitted: set[str] = set()

@@ -45,6 +45,18 @@ async def test_the_context_is_a_str_equal_to_what_was_written(repl, snapshot, ki
         assert await repl.value(claim) == "True", claim
 
 
+@needs("views")
+async def test_lines_and_globs_show_parts_of_the_context(repl, snapshot):
+    await repl.open(contexts=[snapshot({"a.txt": "one\ntwo\n", "lib/b.py": "x = 1\ny = 2"})])
+    assert await repl.value("lines[1], lines[-1]") == "('one', 'y = 2')"
+    assert await repl.value("list(lines) == context.splitlines()") == "True"
+    assert await repl.value("list(files('*.py')), files('*.py').at(context.find('y ='))") == (
+        "(['lib/b.py'], ('lib/b.py', 2))"
+    )
+    await repl.run("lines = files = None")
+    assert await repl.value("lines[1], len(files('**'))") == "('one', 2)"
+
+
 @needs("regex")
 async def test_the_regex_module_searches_the_context_too(repl, snapshot):
     await repl.open(contexts=[snapshot({"a": "x" * 9000 + "END"})])

@@ -28,13 +28,14 @@ This REPL is Monty, a subset of Python. It has no `yield`, no `del`, no class in
 `import` finds only: asyncio, base64, binascii, bisect, collections (no OrderedDict), copy, csv,
 dataclasses, datetime, decimal, functools, hashlib, itertools, json, math, random, re, sys, time,
 typing, unicodedata.
-`files` and `contexts` are plain dicts; there is no `files.at(offset)`.
+`files` and `contexts` are plain dicts; there is no `files.at(offset)`, no
+`files(glob)` and no `lines`.
 Instead of threads use the batched queries; a prompt that failed has None in their list."""
 LACKS: frozenset[str] = frozenset(
     {
         "checkpoints", "cpython", "del", "exits", "falsy failures", "file offsets", "inheritance",
         "interrupts", "mapped contexts", "near names", "one process", "os", "regex", "surrogates",
-        "threads",
+        "threads", "views",
     }
 )  # fmt: skip
 # The path is this process's: the guest imports what the host would.

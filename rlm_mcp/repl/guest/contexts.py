@@ -3,14 +3,18 @@
 import bisect
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any, TypeVar
+
+from .views import Lines
 
 Item = TypeVar("Item")
 SHOWN_NAMES = 8
 NEAREST_OF = 20_000
+_WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 class Named(Mapping[str, Item]):
@@ -48,6 +52,8 @@ class Files(Named[str]):
     """Path -> text of every document, cut from the context when asked for.
 
     `files.at(offset)` gives the path and the line, counted from 1, of a place in `context`.
+    `files("src/**/*.py")` are those whose path matches: `*` stays in a folder, `**` crosses them,
+    and a pattern without a slash matches in every folder.
     """
 
     what = "file"
@@ -65,6 +71,14 @@ class Files(Named[str]):
     @cached_property
     def _starts(self) -> list[tuple[int, int, str]]:
         return sorted((start, chars, path) for path, (start, chars) in self.places.items())
+
+    def __call__(self, pattern: str) -> "Files":
+        """The files whose path matches a glob."""
+        matches = path_pattern(pattern).fullmatch
+        narrowed = Files(self._text, self._manifest)
+        narrowed.places = {path: at for path, at in self.places.items() if matches(path)}
+        narrowed._starts = self._starts  # `at` answers for all of the context
+        return narrowed
 
     def find(self, name: object) -> str | None:
         """The document's text."""
@@ -93,6 +107,22 @@ class Files(Named[str]):
         if offset >= start + chars and index + 1 < len(self._starts):
             start, _, path = self._starts[index + 1]
         return path, self._text.count("\n", start, max(start, offset)) + 1
+
+
+@lru_cache
+def path_pattern(glob: str) -> re.Pattern[str]:
+    """What a glob means: `*` and `?` stay in a folder, `**` does not; [sets] as in a shell."""
+    parts = ["" if "/" in glob else "(?:.*/)?"]
+    for token in re.finditer(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", glob, re.DOTALL):
+        found = token[0]
+        if found in _WILD:
+            parts.append(_WILD[found])
+        elif len(found) > 1:
+            inner = found[1:-1].replace("\\", "\\\\")
+            parts.append(f"(?!/)[{'^' + inner[1:] if inner.startswith('!') else inner}]")
+        else:
+            parts.append(re.escape(found))
+    return re.compile("".join(parts), re.DOTALL)
 
 
 class Context:
@@ -142,6 +172,11 @@ present = Present()
 
 
 def names_of(contexts: list[Context]) -> dict[str, Any]:
-    """What code finds under `context`, `files` and `contexts`; the first two are the first's."""
+    """What code finds by name: `contexts`; and of the first, `context`, its `lines` and `files`."""
     first = present.context = contexts[0] if contexts else Context("", "", b"")
-    return {"context": first.text, "files": first.files, "contexts": Contexts(contexts)}
+    return {
+        "context": first.text,
+        "lines": Lines(first.text, has_rest=False),
+        "files": first.files,
+        "contexts": Contexts(contexts),
+    }

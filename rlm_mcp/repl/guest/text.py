@@ -12,17 +12,23 @@ import re
 import struct
 from typing import Any, SupportsIndex
 
+from .views import Lines
+
 TEMPLATE_CHARS = 4099
 SAMPLES = {"ascii": "z", "latin1": "\xe9", "ucs2": "\u20ac", "ucs4": "\U0001f680"}
 CODECS = {"ascii": "latin-1", "latin1": "latin-1", "ucs2": "utf-16-le", "ucs4": "utf-32-le"}
 WIDTHS = {"ascii": 1, "latin1": 1, "ucs2": 2, "ucs4": 4}
 SHOWN_CHARS = 200
+LAZY_CHARS = 64 << 20
 MAP_FIXED = 0x10
 MAP_FAILED = ctypes.c_void_p(-1).value
 
 
 class Text(str):
-    """The text of a context. Printing and repr of it are bounded; slices are plain `str`."""
+    """The text of a context. Printing and repr of it are bounded; slices are plain `str`.
+
+    Beyond 64 Mi characters its lines are a view: a list of them would take more than the text.
+    """
 
     __slots__ = ()
 
@@ -35,6 +41,18 @@ class Text(str):
         return (
             f"<str of {len(self):,} characters: {self[:SHOWN_CHARS]!r} ... {self[-SHOWN_CHARS:]!r}>"
         )
+
+    def splitlines(self, keepends: bool = False) -> Any:
+        """As `str.splitlines`; of a huge text, lazily."""
+        if len(self) <= LAZY_CHARS:
+            return str.splitlines(self, keepends)
+        return Lines(self, every_break=True, keep_ends=keepends)
+
+    def split(self, sep: str | None = None, maxsplit: SupportsIndex = -1) -> Any:
+        """As `str.split`; at newlines of a huge text, lazily."""
+        if sep != "\n" or maxsplit != -1 or len(self) <= LAZY_CHARS:
+            return str.split(self, sep, maxsplit)
+        return Lines(self)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         return str, (self[:],)

@@ -249,7 +249,8 @@ class ReplState:
     `refused` are forbidden deeds: the guest tried each of them and none went through.
     `checkpoints`: a cell whose process is lost is undone by a copy, and not by running the cells
     before it again. `notice` is what the user is told beside every answer, `dialect` what the
-    model must know of this Python; both None for a sandboxed CPython.
+    model must know of this Python; both None for a sandboxed CPython. `helpers` are the functions
+    it is told of at the start, a line each.
     """
 
     handle: str
@@ -262,6 +263,7 @@ class ReplState:
     refused: tuple[str, ...] = ()
     notice: str | None = None
     dialect: str | None = None
+    helpers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,9 @@ BANNED = {
     "manager", "handler", "util", "utils", "helper", "helpers", "base", "common", "misc", "data",
     "info", "process", "do", "core",
 }  # fmt: skip
-# `info` is the word for a ContextInfo; the rest are names that other programs gave.
-EXEMPT = {"info", "ContextInfo", "context_info", "ClientInfo", "client_info"}
+# `info` is the word for a ContextInfo, `helpers` that of the REPL's functions; the rest are names
+# that other programs gave.
+EXEMPT = {"helpers", "info", "ContextInfo", "context_info", "ClientInfo", "client_info"}
 MOST_LINES = 400
 MOST_FUNCTION_LINES = 50
 MOST_PARAMETERS = 6

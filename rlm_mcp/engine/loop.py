@@ -183,7 +183,10 @@ class Node:
         )
         self._repl = Repl(ports.backend, question.handle, question.epoch, self._subcalls.answer)
         system = prompts.system(
-            window_tokens=ports.sub.window_tokens, recursion=recursion, dialect=state.dialect
+            window_tokens=ports.sub.window_tokens,
+            recursion=recursion,
+            helpers=state.helpers,
+            dialect=state.dialect,
         )
         task = prompts.task(question.query, await self._loaded(), self.variables)
         self._dialogue = Dialogue(

@@ -25,7 +25,8 @@ Variables live on from block to block. In the REPL:
 - `context`: the whole text, a str. Several documents stand in it one after the other, each under
   a line `=== path ===`.
 - `files`: a mapping of path -> text of that document. `files.at(offset)` turns an offset in
-  `context` into (path, line).
+  `context` into (path, line); `files("**/*.py")` are those whose path matches.
+- `lines`: the lines of `context`, cut when looked at: `lines[0]`, `lines[-20:]`.
 - `contexts`: all loaded texts by name, each with `.text` and `.files`; `context` and `files` are
   the first one's.
 - `llm_query(prompt, context=None)`: asks a language model and returns its answer as a str. It sees
@@ -35,22 +36,15 @@ Variables live on from block to block. In the REPL:
 - `rlm_query(prompt, context=None)` and `rlm_query_batched(prompts)`: {recursion}
 - `FINAL(value)`: ends the run with that answer. `FINAL_VAR("name")`: ends it with that variable.
 - `SHOW_VARS()`: lists your variables.
-
+{helpers}
 How to work:
 1. Look first: sizes, paths, a few hundred characters of what matters.
-2. Search with code (`re`, `in`, loops over `files.items()`). Count with code, not by eye.
+2. {search} Count with code, not by eye.
 3. Ask sub-models only about pieces you have cut out, many in one batch.
 4. Put results into variables and print only what you need; long output is cut in the middle.
 5. Check the answer against the text, then call FINAL in a block.
 
-In the answer, name the places it rests on as `path:line` or `path:first-last`. To get a line
-number:
-
-```repl
-import re
-for m in re.finditer(r"def main", context):
-    print(files.at(m.start()), context[m.start():m.start() + 120])
-```
+In the answer, name the places it rests on as `path:line` or `path:first-last`. {numbers}
 
 Common mistakes:
 - answering before looking, or from memory: the text may differ from what you know
@@ -59,6 +53,25 @@ Common mistakes:
 - one sub-call per line: group many lines into one prompt
 - guessing line numbers instead of computing them
 """
+
+SEARCH = "Search with code (`re`, `in`, loops over `files.items()`)."
+NUMBERS = """To get a line
+number:
+
+```repl
+import re
+for m in re.finditer(r"def main", context):
+    print(files.at(m.start()), context[m.start():m.start() + 120])
+```"""
+HELPERS = "Functions at hand; `help()` lists more, `help(grep)` tells all of one:"
+SEARCH_HELPED = "Search with `grep`, then `read` around what it finds."
+NUMBERS_HELPED = """`grep` and
+`read` give them:
+
+```repl
+print(grep(r"def main", "*.py"))
+print(read("src/app.py", 40, 60))
+```"""
 
 CAPACITY_KNOWN = "one prompt may hold about {chars:,} characters."
 CAPACITY_UNKNOWN = "keep one prompt under about 12,000 characters."
@@ -104,10 +117,17 @@ FINAL_VAR(name)"""
 Loaded = tuple[ContextInfo, str]  # with the outline of its documents
 
 
-def system(*, window_tokens: int | None, recursion: bool, dialect: str | None = None) -> str:
+def system(
+    *,
+    window_tokens: int | None,
+    recursion: bool,
+    helpers: Sequence[str] = (),
+    dialect: str | None = None,
+) -> str:
     """The system prompt of a run. `window_tokens` is the sub-model's window, None if unknown.
 
-    `dialect` is what the model must know of a Python that is not the one it knows.
+    `helpers` are functions of the REPL, a line each. `dialect` is what the model must know of a
+    Python that is not the one it knows.
     """
     if window_tokens is None:
         capacity = CAPACITY_UNKNOWN
@@ -115,10 +135,24 @@ def system(*, window_tokens: int | None, recursion: bool, dialect: str | None = 
         # Half the window at 3 characters a token: room for the reply and for dense text.
         chars = round(window_tokens * 1.5, -3 if window_tokens > 4000 else -2)
         capacity = CAPACITY_KNOWN.replace("{chars:,}", f"{chars:,.0f}")
-    words = SYSTEM.replace("{capacity}", capacity).replace(
-        "{recursion}", RECURSION_ON if recursion else RECURSION_OFF
-    )
+    parts = {
+        "{capacity}": capacity,
+        "{recursion}": RECURSION_ON if recursion else RECURSION_OFF,
+        "{helpers}": _listed(helpers),
+        "{search}": SEARCH_HELPED if helpers else SEARCH,
+        "{numbers}": NUMBERS_HELPED if helpers else NUMBERS,
+    }
+    words = SYSTEM
+    for name, part in parts.items():
+        words = words.replace(name, part)
     return f"{words}\n\n{dialect}" if dialect else words
+
+
+def _listed(helpers: Sequence[str]) -> str:
+    if not helpers:
+        return ""
+    called = [line.partition("): ") for line in helpers]
+    return "\n".join(["", HELPERS, *(f"- `{call})`: {does}" for call, _, does in called), ""])
 
 
 def task(query: str, loaded: Sequence[Loaded], variables: Sequence[Variable]) -> str:

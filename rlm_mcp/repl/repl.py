@@ -7,7 +7,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from rlm_mcp.errors import ReplUnavailable, StaleEpoch
-from rlm_mcp.repl import boxes
+from rlm_mcp.repl import boxes, toolbox
 from rlm_mcp.repl.cell import RunningCell
 from rlm_mcp.repl.guest.wire import BadFrame
 from rlm_mcp.repl.host import HostedGuest
@@ -93,6 +93,7 @@ class Repl:
                 refused=guest.refused,
                 notice=guest.notice,
                 dialect=rules.DIALECT,
+                helpers=() if "helpers" in rules.LACKS else toolbox.shown(),
             )
 
     async def submit(self, epoch: int, cell: Cell) -> Cursor:

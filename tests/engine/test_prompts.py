@@ -1,11 +1,13 @@
 """The words a root model reads, as golden files."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from rlm_mcp.engine import prompts
 from rlm_mcp.engine.history import History
+from rlm_mcp.repl import toolbox
 from rlm_mcp.tokens import estimate_tokens
 from rlm_mcp.types import CellResult, ContextInfo, TextKind, Variable
 
@@ -29,8 +31,17 @@ def test_the_system_prompt_is_the_golden_one(golden, name, window, recursion):
     golden(name, prompts.system(window_tokens=window, recursion=recursion))
 
 
+def test_a_repl_with_helpers_is_searched_with_them(golden):
+    prompt = prompts.system(window_tokens=32_768, recursion=False, helpers=toolbox.shown())
+
+    golden("system-helpers.txt", prompt)
+    assert {"grep", "read"} <= set(re.findall(r"^- `(\w+)\(", prompt, re.MULTILINE))
+
+
 def test_the_system_prompt_leaves_a_small_window_free(golden):
-    prompt = prompts.system(window_tokens=8192, recursion=True, dialect="No generators.")
+    prompt = prompts.system(
+        window_tokens=8192, recursion=True, helpers=toolbox.shown(), dialect="No generators."
+    )
     assert prompt.endswith("\n\nNo generators.")
 
     assert estimate_tokens(prompt) < 0.15 * 8192

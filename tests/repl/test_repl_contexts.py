@@ -50,7 +50,7 @@ async def test_lines_and_globs_show_parts_of_the_context(repl, snapshot):
     await repl.open(contexts=[snapshot({"a.txt": "one\ntwo\n", "lib/b.py": "x = 1\ny = 2"})])
     assert await repl.value("lines[1], lines[-1]") == "('one', 'y = 2')"
     assert await repl.value("list(lines) == context.splitlines()") == "True"
-    assert await repl.value("list(files('*.py')), files('*.py').at(context.find('y ='))") == (
+    assert await repl.value("list(files('*.py')), files('*.py').at(context.find('y = 2'))") == (
         "(['lib/b.py'], ('lib/b.py', 2))"
     )
     await repl.run("lines = files = None")

@@ -7,7 +7,8 @@ A box is a module here: what the host knows of it. The module has
 - `GUEST`: the module of the guest by which it locks itself in;
 - `NOTICE`: what the user is told beside every answer, None if nothing needs to be;
 - `DIALECT`: what the model must know of this box's Python, None if it is CPython as it knows it;
-- `LACKS`: what cells can do in the others and not here, in the words of the boxes' tests;
+- `LACKS`: what cells can do in the others and not here, in the words of the boxes' tests; where
+  `helpers` is among it, models are told of none;
 - `require()`: raises SandboxUnavailable where the box cannot be;
 - `start(program, limits)`: a guest's process that will lock itself into the box, and the wire to
   it; limits that the guest cannot set itself are set here;

@@ -33,9 +33,9 @@ typing, unicodedata.
 Instead of threads use the batched queries; a prompt that failed has None in their list."""
 LACKS: frozenset[str] = frozenset(
     {
-        "checkpoints", "cpython", "del", "exits", "falsy failures", "file offsets", "inheritance",
-        "interrupts", "mapped contexts", "near names", "one process", "os", "regex", "surrogates",
-        "threads", "views",
+        "checkpoints", "cpython", "del", "exits", "falsy failures", "file offsets", "helpers",
+        "inheritance", "interrupts", "mapped contexts", "near names", "one process", "os", "regex",
+        "surrogates", "threads", "views",
     }
 )  # fmt: skip
 # The path is this process's: the guest imports what the host would.

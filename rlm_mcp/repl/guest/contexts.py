@@ -27,6 +27,14 @@ class Named(Mapping[str, Item]):
         raise NotImplementedError
 
     def __getitem__(self, name: str) -> Item:
+        return self.require(name)
+
+    def require(self, name: str) -> Item:
+        """The item of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
         item = self.find(name)
         if item is None:
             near = difflib.get_close_matches(str(name), islice(self, NEAREST_OF), n=1, cutoff=0.4)

@@ -63,7 +63,7 @@ import re
 for m in re.finditer(r"def main", context):
     print(files.at(m.start()), context[m.start():m.start() + 120])
 ```"""
-HELPERS = "Functions at hand; `help()` lists more, `help(grep)` tells all of one:"
+AT_HAND = "Functions at hand; `help()` lists more, `help(grep)` tells all of one:"
 SEARCH_HELPED = "Search with `grep`, then `read` around what it finds."
 NUMBERS_HELPED = """`grep` and
 `read` give them:
@@ -152,7 +152,7 @@ def _listed(helpers: Sequence[str]) -> str:
     if not helpers:
         return ""
     called = [line.partition("): ") for line in helpers]
-    return "\n".join(["", HELPERS, *(f"- `{call})`: {does}" for call, _, does in called), ""])
+    return "\n".join(["", AT_HAND, *(f"- `{call})`: {does}" for call, _, does in called), ""])
 
 
 def task(query: str, loaded: Sequence[Loaded], variables: Sequence[Variable]) -> str:

@@ -26,6 +26,10 @@ UNREAD_MESSAGES = 4
 REASON_CHARS = 500
 # The memory of a copy is bounded by the guest's: beyond this share of its limit there is none.
 COPIED_SHARE = 0.6
+COPIES = (
+    "Loaded texts were copied into the REPL's memory and count against its limit: this Python's str"
+    " is laid out in a way we do not know."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +105,8 @@ class HostedGuest:
             guest.end("was refused")
             raise
         guest.python, guest.checkpoints = hello.python, hello.checkpoints
+        if not hello.in_place and "mapped contexts" not in rules.LACKS:
+            guest.notice = " ".join(filter(None, [guest.notice, COPIES]))
         guest.refused = tuple(hello.probes)
         if guest.checkpoints:
             adopt_orphans()

@@ -21,7 +21,7 @@ class Hello:
     """The guest stands ready. `probes` are forbidden deeds it tried, True where refused.
 
     `space_bytes` is its limit of address space, 0 where there is none. `checkpoints`: it can leave
-    a copy of itself behind before a cell.
+    a copy of itself behind before a cell. `in_place`: loaded text is mapped, not copied.
     """
 
     python: str
@@ -29,6 +29,7 @@ class Hello:
     probes: dict[str, bool]
     space_bytes: int
     checkpoints: bool
+    in_place: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ def _hello(message: Message, _: ReplLimits) -> Hello:
         },
         space_bytes=_count(message.pop("space_bytes")),
         checkpoints=_flag(message.pop("checkpoints")),
+        in_place=_flag(message.pop("in_place")),
     )
 
 

@@ -22,6 +22,7 @@ HONEST = {
         "probes": [["fork", True]],
         "space_bytes": 1 << 30,
         "checkpoints": True,
+        "in_place": True,
     },
     "gate": {},
     "refused": {"error": "OSError: no"},

@@ -1,8 +1,13 @@
 """The zero-copy str proves itself, and what stands in for it where it cannot is equal."""
 
-import pytest
+import shutil
 
+import pytest
+from repl_driver import Driver
+
+from rlm_mcp.repl import host, program
 from rlm_mcp.repl.guest import text
+from rlm_mcp.repl.local import LocalBackend
 from rlm_mcp.types import TextKind
 
 
@@ -26,3 +31,26 @@ def test_a_pickled_text_is_a_plain_str():
     import pickle
 
     assert type(pickle.loads(pickle.dumps(text.Text("abc")))) is str
+
+
+@pytest.mark.anyio
+async def test_a_guest_whose_proof_fails_copies_the_text_and_says_so(
+    tmp_path, monkeypatch, snapshot
+):
+    guest = tmp_path / "guest"
+    shutil.copytree(program.GUEST, guest)
+    with (guest / "text.py").open("a", encoding="utf-8") as source:
+        # The characters are not found behind so short a template.
+        source.write("\nTEMPLATE_CHARS = 1\n")
+    monkeypatch.setattr(program, "GUEST", guest)
+    async with LocalBackend(tmp_path / "cache", "plain") as backend:
+        repl = Driver(backend)
+        state = await repl.open(contexts=[snapshot({"a": "one\ntwo"})])
+        assert host.COPIES in state.notice
+        assert await repl.value("type(context), lines[1]") == "(<class 'str'>, 'two')"
+
+
+@pytest.mark.anyio
+async def test_a_guest_that_maps_its_texts_says_nothing_of_it(program_cache):
+    async with LocalBackend(program_cache, "plain") as backend:
+        assert host.COPIES not in (await Driver(backend).open()).notice

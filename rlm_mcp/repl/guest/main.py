@@ -42,7 +42,8 @@ class Guest:
         self._notebook = Notebook(self._calls, self._channel, self._interrupts, stop_thread)
         self._checkpoints = Checkpoints()
         self._todo: SimpleQueue[Message | list[Context]] = SimpleQueue()
-        self._arrivals = Arrivals(in_place=text.works())
+        self._in_place = text.works()
+        self._arrivals = Arrivals(in_place=self._in_place)
 
     def serve(self) -> None:
         """Lock, say hello, work. Never runs a cell with less locked than the box promises."""
@@ -54,7 +55,8 @@ class Guest:
             self._channel.send({"t": "refused", "error": f"{type(error).__name__}: {error}"})
             os._exit(REFUSED)
         forget_ourselves()
-        greeting = {"t": "hello", "python": sys.version.split()[0], "checkpoints": False, **hello}
+        about = {"python": sys.version.split()[0], "in_place": self._in_place}
+        greeting = {"t": "hello", "checkpoints": False, **about, **hello}
         self._channel.send(greeting)
         self._notebook.spare(self._channel.serve(self._take))
         while True:

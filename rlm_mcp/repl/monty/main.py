@@ -84,6 +84,7 @@ class MontyGuest:
             "probes": probes,
             "space_bytes": 0,
             "checkpoints": False,
+            "in_place": False,
         }  # fmt: skip
 
     def _read(self) -> None:

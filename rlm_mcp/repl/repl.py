@@ -332,7 +332,7 @@ class Repl:
             limit_mb = self._limits.memory_bytes >> 20
             error = (
                 f"{error}\nThe REPL's limit is {limit_mb:,} MB. {KEPT} Free what is large with"
-                " `del`; work on slices or line by line instead of on copies of the whole."
+                " `del`. Do not copy the whole text: use `lines`, slices, `grep()` or `files`."
             )
         return CellResult(
             cell_id=running.cell_id,

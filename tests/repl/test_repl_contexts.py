@@ -83,7 +83,10 @@ async def test_a_context_larger_than_the_memory_limit_is_searched_in_place(repl,
     book = snapshot({"a": "x" * (160 << 20) + "needle"})
     await repl.open("small", contexts=[book], limits=replace(LIMITS, memory_bytes=128 << 20))
     assert await repl.value("context.find('needle')", "small") == str(160 << 20)
-    assert (await repl.run("context + '!'", "small")).status == "memory"
+    for copy in ("context + '!'", "context.lower()", "context.encode()", "f'{context}!'"):
+        result = await repl.run(copy, "small")
+        assert result.status == "memory", copy
+        assert all(name in result.error for name in ("`lines`", "slices", "`grep()`", "`files`"))
     assert await repl.value("len(context)", "small") == str((160 << 20) + 6)
 
 

@@ -205,12 +205,12 @@ def children() -> set[int]:
     return set(map(int, text.split()))
 
 
-def sockets() -> int:
-    found = 0
+def sockets() -> set[str]:
+    found = set()
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            found += link.readlink().name.startswith("socket:")
-    return found
+            found.add(link.readlink().name)
+    return {name for name in found if name.startswith("socket:")}
 
 
 async def test_a_repl_closed_while_its_first_contexts_are_mapped_does_not_open(
@@ -250,7 +250,7 @@ async def test_a_guest_that_dies_while_its_first_contexts_are_mapped_is_replaced
                 await release(slow_context)
                 pid = max(children() - before)  # the keeper was started before it
                 os.kill(pid, signal.SIGKILL)
-                while sockets() > held:
+                while sockets() - held:
                     await anyio.lowlevel.checkpoint()
                 await release(slower)
             await driver.open()
@@ -330,7 +330,12 @@ async def test_where_the_kernel_refuses_auto_takes_the_language_and_says_why(cac
 
 async def test_a_proof_with_a_hole_refuses_to_start():
     hello = boxes.Hello(
-        python="3", layers=("seccomp",), probes={"fork": False}, space_bytes=0, checkpoints=False
+        python="3",
+        layers=("seccomp",),
+        probes={"fork": False},
+        space_bytes=0,
+        checkpoints=False,
+        in_place=True,
     )
     with pytest.raises(SandboxUnavailable, match="did not refuse the sandboxed process: fork"):
         boxes.load("linux").proved(hello)

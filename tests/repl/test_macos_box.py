@@ -38,7 +38,7 @@ def test_it_says_that_this_is_not_macos():
 @pytest.mark.parametrize("passed", macos_probes.DEEDS)
 def test_one_deed_that_was_not_refused_is_enough_to_refuse_the_guest(passed):
     probes = dict.fromkeys(macos_probes.DEEDS, True)
-    hello = Hello("3.13", ("Seatbelt",), probes, 0, checkpoints=False)
+    hello = Hello("3.13", ("Seatbelt",), probes, 0, checkpoints=False, in_place=True)
 
     assert proved(hello) == ("Seatbelt",)
     probes[passed] = False

@@ -174,7 +174,7 @@ def test_it_says_that_this_is_not_windows():
 
 def test_one_deed_that_was_not_refused_is_enough_to_refuse_the_guest():
     probes = dict.fromkeys(windows_probes.deeds(MB), True)
-    hello = Hello("3.13", ("AppContainer", "job"), probes, 0, checkpoints=False)
+    hello = Hello("3.13", ("AppContainer", "job"), probes, 0, checkpoints=False, in_place=True)
 
     assert proved(hello) == ("AppContainer", "job")
     probes["read a file"] = False

@@ -17,7 +17,9 @@ async def main():
     path = sys.argv[1] if len(sys.argv) > 1 else str(Path(__file__).parents[1] / "rlm_mcp")
     question = sys.argv[2] if len(sys.argv) > 2 else QUESTION
     command = StdioServerParameters(
-        command=sys.executable, args=["-m", "rlm_mcp"], env=dict(os.environ)
+        command=sys.executable,
+        args=["-m", "rlm_mcp"],
+        env={**os.environ, "RLM_ROOTS": path},  # what the server may load from
     )
 
     async def show(_progress, _total, message):

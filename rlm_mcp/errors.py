@@ -4,6 +4,7 @@
     ├── SettingsInvalid         a setting has a value that cannot work
     ├── ArgumentInvalid         a tool or library argument cannot work
     ├── ContextError
+    │   ├── SourceForbidden     it lies outside the folders that may be loaded
     │   ├── SourceMissing       nothing stands at the path
     │   ├── SourceUnreadable    it is there and cannot be read
     │   ├── SourceEmpty         it was read and holds no text
@@ -61,6 +62,10 @@ class ArgumentInvalid(RlmError):
 
 class ContextError(RlmError):
     """Loading or finding text failed."""
+
+
+class SourceForbidden(ContextError):
+    """It lies outside the folders that may be loaded."""
 
 
 class SourceMissing(ContextError):

@@ -67,6 +67,7 @@ class AsyncRLM:
         self._models = _pair(model, recursive_model)
         own = (settings or Settings.load()).model_dump(exclude_unset=True)
         own["max_turns"] = max_iterations
+        own.setdefault("roots", "*")  # its caller names what to load, not a model
         own |= {} if api_url is None else {"api_url": api_url}
         own |= {} if api_key is None else {"api_key": api_key}
         if self._models is None:

@@ -138,7 +138,7 @@ class Service:
         name: str | None = None,
         progress: Callable[[LoadProgress], None] | None = None,
     ) -> ContextInfo:
-        """Load files, folders and globs, or `text`, into the session.
+        """Load files, folders and globs within the settings' roots, or `text`, into the session.
 
         An explicit `name` takes the place of what had it; a name made from the source does so only
         if that source is loaded again.
@@ -147,7 +147,8 @@ class Service:
             ContextError: nothing could be loaded.
             UnknownSession: the session ended meanwhile.
         """
-        info = await load(self.store, sources, text=text, name=name, progress=progress)
+        rules = self.settings.load_rules
+        info = await load(self.store, sources, text=text, name=name, rules=rules, progress=progress)
         origin = info.id if text is not None else await anyio.to_thread.run_sync(_origin, sources)
         return self.session(session.handle).add(info, origin, explicit=name is not None)
 

@@ -10,7 +10,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from rlm_mcp.errors import SettingsInvalid
-from rlm_mcp.types import Budget, ReplLimits
+from rlm_mcp.types import Budget, LoadRules, ReplLimits
 
 PREFIX = "RLM_"
 DEFAULT_API_URL = "http://localhost:8080/v1"
@@ -79,6 +79,14 @@ class Settings(BaseModel):
         default=8000, ge=500, description="Characters of a cell's output shown to the model."
     )
 
+    roots: str | None = Field(
+        default=None,
+        description=f"Folders that a client may load from, `{os.pathsep}` between them; `*` allows"
+        " all. Unset: the working directory, unless that is `/`.",
+    )
+    secrets: bool = Field(
+        default=False, description="Load files of folders that look like keys or passwords, too."
+    )
     home: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("rlm-mcp", appauthor=False),
         description="Data folder: contexts and journal.",
@@ -127,6 +135,17 @@ class Settings(BaseModel):
             depth=self.max_depth,
             errors=self.max_errors,
         )
+
+    @property
+    def load_rules(self) -> LoadRules:
+        """What may be loaded; links in the roots are followed now."""
+        if self.roots == "*":
+            return LoadRules(roots=None, secrets=self.secrets)
+        named = [Path(root).expanduser() for root in (self.roots or "").split(os.pathsep) if root]
+        here = Path.cwd()
+        # A desktop host starts its servers in `/`: that is nobody's project.
+        roots = named if self.roots else [here] * (here.parent != here)
+        return LoadRules(tuple(root.resolve() for root in roots), secrets=self.secrets)
 
     @property
     def limits(self) -> ReplLimits:

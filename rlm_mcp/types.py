@@ -74,16 +74,11 @@ class ContextInfo:
 class LoadRules:
     """What may be loaded. `roots` are the folders it must lie in, None for anywhere.
 
-    `most_bytes` bounds the source bytes of one load, `most_file_bytes` those of one document.
-    `secrets` lets files through that look like keys or passwords, `http` lets the network be asked.
+    `secrets` lets files of folders through that look like keys or passwords.
     """
 
     roots: tuple[Path, ...] | None = None
-    most_bytes: int = 64 << 30
-    most_file_bytes: int = 64 << 30
-    most_files: int = 1_000_000
     secrets: bool = False
-    http: bool = False
 
 
 Role = Literal["system", "user", "assistant"]

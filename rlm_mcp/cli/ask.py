@@ -78,7 +78,8 @@ def ask(
     """
     if not question.strip():
         raise click.UsageError("QUESTION is empty.")
-    settings = Settings.load(None, **overrides)
+    # The person who types names what to load, not a model.
+    settings = Settings.load(None, roots="*", **overrides)
     answer, contexts = anyio.run(_answer, settings, Request(path, question), quiet)
     from rlm_mcp.cli import report
 

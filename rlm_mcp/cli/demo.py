@@ -47,6 +47,7 @@ async def _demo(sandbox: str | None) -> None:
             sub_price_in=0.0,
             sub_price_out=0.0,
             sandbox=sandbox,
+            roots="*",
         )
         async with open_service(settings) as service:
             session = await service.new_session()

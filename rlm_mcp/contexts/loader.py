@@ -59,6 +59,7 @@ async def load(
 
     Raises:
         ArgumentInvalid: neither sources nor a text, or both.
+        SourceForbidden: a path lies where the `rules` let nothing be loaded from.
         SourceMissing: nothing stands at a path, or no file matches a glob.
         SourceUnreadable: a named file or folder cannot be read, or does not fit into memory.
         SourceEmpty: there is no text in it.

@@ -12,6 +12,7 @@ def environment_for(own_environment):
 
     def made(url, **settings):
         named = {f"RLM_{name.upper()}": str(value) for name, value in settings.items()}
-        return inherited | {"RLM_API_URL": url, "RLM_HOME": str(own_environment)} | named
+        ours = {"RLM_API_URL": url, "RLM_HOME": str(own_environment), "RLM_ROOTS": "*"}
+        return inherited | ours | named
 
     return made

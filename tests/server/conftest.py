@@ -50,7 +50,7 @@ def bench(own_environment):
         with anyio.fail_after(WITHIN_S):
             async with serve(script) as model:
                 loaded = Settings.load(
-                    {}, **{"home": own_environment, "api_url": model.url} | settings
+                    {}, **{"home": own_environment, "api_url": model.url, "roots": "*"} | settings
                 )
                 async with (
                     open_app(loaded) as app,

@@ -11,10 +11,13 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from rlm_mcp.contexts import secrets
 from rlm_mcp.contexts.decode import decoder_for, is_binary, is_hole
 from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, Tick, reason_of, shown
+from rlm_mcp.contexts.roots import require_within
+from rlm_mcp.contexts.secrets import is_secret, may_be_secret, shows_secret
 from rlm_mcp.contexts.walk import WalkedFile, kind_of, walk
-from rlm_mcp.errors import SourceEmpty, SourceMissing, SourceUnreadable
+from rlm_mcp.errors import SourceEmpty, SourceForbidden, SourceMissing, SourceUnreadable
 from rlm_mcp.types import Skip
 
 _CHUNK_BYTES = 256 << 10
@@ -29,21 +32,23 @@ def offer(source: Source, asking: Asking) -> Listing | None:
     it takes the files it names. A link is followed when it is the path itself, never inside.
 
     Raises:
+        SourceForbidden: it lies, links followed, in none of the roots.
         SourceMissing: nothing stands there.
         SourceUnreadable: it cannot be opened, or is no file and no folder.
     """
     if not isinstance(source, str):
         return None
-    tick = asking.tick
     try:
         path = Path(source).expanduser()
         if glob.has_magic(source) and not os.path.lexists(path):
-            return _glob(path, tick)
+            return _glob(path, asking)
         path = path.absolute()
+        # Where it must not look, nobody learns what stands there.
+        require_within(path.resolve(), asking.rules)
         real = path.resolve(strict=True)
         status = real.stat()
         if stat.S_ISDIR(status.st_mode):
-            return _folder(real, tick)
+            return _folder(real, asking)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise _missing(Path(source).absolute()) from error
     except (OSError, RuntimeError) as error:
@@ -59,21 +64,37 @@ def offer(source: Source, asking: Asking) -> Listing | None:
     return Listing(entry.path, str(path.parent.resolve()), (entry,), named=True)
 
 
-def _folder(folder: Path, tick: Tick) -> Listing:
-    files, skipped = walk(str(folder), tick)
-    return _listing(folder.name or str(folder), folder, files, skipped)
+def _folder(folder: Path, asking: Asking) -> Listing:
+    files, skipped = walk(str(folder), asking.tick)
+    files = _spared(files, skipped, asking)
+    return _listing(folder.name or str(folder), folder, files, skipped, asking)
 
 
-def _glob(pattern: Path, tick: Tick) -> Listing:
+def _spared(files: list[WalkedFile], skipped: list[Skip], asking: Asking) -> list[WalkedFile]:
+    """The files whose names do not tell of secrets; the others become skips."""
+    if asking.rules.secrets:
+        return files
+    skipped += (Skip(shown(file.path), secrets.REASON) for file in files if is_secret(file.path))
+    return [file for file in files if not is_secret(file.path)]
+
+
+def _glob(pattern: Path, asking: Asking) -> Listing:
     depth = next(n for n, part in enumerate(pattern.parts) if glob.has_magic(part))
-    root = Path(*pattern.parts[:depth]).resolve(strict=True)
+    root = Path(*pattern.parts[:depth]).resolve()
+    require_within(root, asking.rules)
+    root.stat()
     inner = "/".join(pattern.parts[depth:])
-    files, skipped = (_walked if "**" in inner else _named)(root, inner, tick)
+    if ".." in pattern.parts[depth:]:
+        raise SourceForbidden(
+            f"{shown(str(pattern))} goes up behind its wildcard.", "Name the folder itself."
+        )
+    files, skipped = (_walked if "**" in inner else _named)(root, inner, asking.tick)
+    files = _spared(files, skipped, asking)
     if not files and not skipped:
         raise SourceMissing(
             f"Nothing matches {shown(str(pattern))}.", "Check the pattern; ** crosses folders."
         )
-    return _listing(f"{root.name}/{inner}", root, files, skipped)
+    return _listing(f"{root.name}/{inner}", root, files, skipped, asking)
 
 
 def _walked(root: Path, inner: str, tick: Tick) -> tuple[list[WalkedFile], list[Skip]]:
@@ -109,10 +130,22 @@ def _link_above(place: Path, root: Path) -> Path | None:
 
 
 def _listing(
-    name: str, folder: Path, files: Iterable[WalkedFile], skipped: Iterable[Skip]
+    name: str,
+    folder: Path,
+    files: Iterable[WalkedFile],
+    skipped: Iterable[Skip],
+    asking: Asking,
 ) -> Listing:
-    place = str(folder)
-    entries = [_entry(shown(file.path), f"{place}/{file.path}", file.status) for file in files]
+    place, guarded = str(folder), not asking.rules.secrets
+    entries = [
+        _entry(
+            shown(file.path),
+            f"{place}/{file.path}",
+            file.status,
+            guarded=guarded and may_be_secret(file.path),
+        )
+        for file in files
+    ]
     return Listing(
         name=shown(name),
         folder=place,
@@ -121,11 +154,13 @@ def _listing(
     )
 
 
-def _entry(path: str, file: str, status: os.stat_result) -> Entry:
+def _entry(path: str, file: str, status: os.stat_result, *, guarded: bool = False) -> Entry:
+    """`guarded`: a secret in it keeps it out."""
     return Entry(
         path=path,
-        read=partial(_read, file, status),
+        read=partial(_read, file, status, guarded=guarded),
         stamp=(
+            guarded,
             status.st_dev,
             status.st_ino,
             status.st_size,
@@ -137,7 +172,7 @@ def _entry(path: str, file: str, status: os.stat_result) -> Entry:
     )
 
 
-def _read(file: str, listed: os.stat_result) -> Iterator[Piece]:
+def _read(file: str, listed: os.stat_result, *, guarded: bool) -> Iterator[Piece]:
     try:
         number = os.open(file, _FLAGS)
         try:
@@ -149,6 +184,8 @@ def _read(file: str, listed: os.stat_result) -> Iterator[Piece]:
             chunk = os.read(number, _CHUNK_BYTES)
             if is_binary(chunk):
                 raise SourceEmpty("binary", "Name a file that holds text.")
+            if guarded and shows_secret(chunk):
+                raise SourceEmpty(secrets.REASON, "Name the file itself.")
             decoder = decoder_for(chunk)
             while chunk:
                 yield decoder.decode(chunk), len(chunk)

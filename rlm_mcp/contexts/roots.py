@@ -1,0 +1,27 @@
+"""The folders that may be loaded: whatever is named must lie in one of them."""
+
+import os
+from pathlib import Path
+
+from rlm_mcp.contexts.listing import shown
+from rlm_mcp.errors import SourceForbidden
+from rlm_mcp.types import LoadRules
+
+
+def require_within(path: Path, rules: LoadRules) -> None:
+    """See that `path`, in which no link is left to follow, may be loaded.
+
+    Nothing is said of what stands there: who may not load it may not ask either.
+
+    Raises:
+        SourceForbidden: it lies in none of the roots.
+    """
+    roots = rules.roots
+    if roots is None or any(path.is_relative_to(root) for root in roots):
+        return
+    allowed = ", ".join(shown(str(root)) for root in roots) or "none"
+    more = os.pathsep.join([*map(str, roots), str(path.parent)])
+    raise SourceForbidden(
+        f"{shown(str(path))} lies outside the folders that may be loaded: {allowed}.",
+        f"Set RLM_ROOTS={shown(more)} for the server, or RLM_ROOTS=* to allow all, and restart it.",
+    )

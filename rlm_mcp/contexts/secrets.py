@@ -1,0 +1,48 @@
+"""Files that likely hold keys or passwords: told by their names, some by how they begin.
+
+They are left out of folders and globs; who names such a file gets it.
+"""
+
+import re
+from pathlib import PurePosixPath
+
+REASON = "likely secret; name it to load it"
+_NAMES = frozenset(
+    {
+        ".env", ".git-credentials", ".htpasswd", ".netrc", ".pgpass", "_netrc",
+        "id_dsa", "id_ecdsa", "id_ed25519", "id_rsa",
+    }
+)  # fmt: skip
+_SUFFIXES = frozenset({".jks", ".kdbx", ".keystore", ".p12", ".pfx", ".ppk"})
+_PLACES = frozenset({".aws/credentials", ".docker/config.json", ".kube/config"})
+_SAMPLES = frozenset({".dist", ".example", ".sample", ".template"})
+_READ_NAMES = frozenset({".npmrc", ".pypirc", ".yarnrc.yml", "credentials", "pip.conf"})
+_READ_SUFFIXES = frozenset({".key", ".pem", ".tfvars", *_SAMPLES})
+# The forms that the issuers document: cloud, forge, package index and model keys.
+_TOKEN = re.compile(
+    rb"-----BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}|gh[pousr]_\w{36}|github_pat_\w{22}|"
+    rb"glpat-[\w-]{20}|xox[abprs]-[\w-]{10}|AIza[\w-]{35}|sk-[\w-]{20}|npm_\w{36}|pypi-[\w-]{50}|"
+    rb"(?i:_authToken|_password|^password)\s*[=:]\s*[^\s$<{]{8}",
+    re.MULTILINE,
+)
+
+
+def is_secret(path: str) -> bool:
+    """Whether the name alone says so."""
+    place = PurePosixPath(path)
+    if place.name.startswith(".env."):
+        return place.suffix not in _SAMPLES
+    return (
+        place.name in _NAMES or place.suffix in _SUFFIXES or "/".join(place.parts[-2:]) in _PLACES
+    )
+
+
+def may_be_secret(path: str) -> bool:
+    """Whether it depends on what stands in it."""
+    place = PurePosixPath(path)
+    return place.name in _READ_NAMES or place.suffix in _READ_SUFFIXES
+
+
+def shows_secret(head: bytes) -> bool:
+    """Whether a file of such a name, which begins with `head`, holds a key or a token."""
+    return _TOKEN.search(head) is not None

@@ -10,7 +10,8 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from rlm_mcp.contexts.loader import LoadProgress, load
+from rlm_mcp.contexts.ingest import LoadProgress
+from rlm_mcp.contexts.loader import load
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.engine.calls import Calls
 from rlm_mcp.engine.ledger import Ledger

@@ -5,6 +5,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+UTF8 = "utf-8"
+
 
 class TextKind(StrEnum):
     """How a blob stores its characters: the fixed width in which CPython holds them (PEP 393)."""
@@ -32,13 +34,17 @@ class TextKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file or text inside a context. `start` is its first character's offset in the blob."""
+    """One file or text inside a context. `start` is its first character's offset in the blob.
+
+    `encoding` is what its bytes were taken for, where several that of its end.
+    """
 
     path: str
     start: int
     chars: int
     lines: int
     bytes: int
+    encoding: str = UTF8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +56,23 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """The documents in which a snapshot differs from `since`, the one its source had before."""
+
+    since: str
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ContextInfo:
     """What is known of one immutable snapshot without reading its text.
 
     `bytes` counts the source bytes, `chars` the characters of `context` (headers included),
-    `tokens_estimate` is a sampled guess. `blob` and `manifest` are files of the data folder.
+    `tokens_estimate` is a sampled guess. `skipped` and `changes` are those of this load, the latter
+    None if its source was not loaded before or has not changed. `blob` and `manifest` are files of
+    the data folder.
     """
 
     id: str
@@ -68,6 +86,7 @@ class ContextInfo:
     kind: TextKind
     blob: Path
     manifest: Path
+    changes: Changes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,10 +123,11 @@ async def _load(
 
 
 def _read_stdin() -> str:
-    from rlm_mcp.contexts.decode import decoder_for
+    from rlm_mcp.contexts.decode import Decoder
 
     raw = sys.stdin.buffer.read()
-    return decoder_for(raw).decode(raw, final=True)
+    _, utf8 = Decoder(raw).decode(raw, final=True)
+    return utf8.decode("utf-8")
 
 
 async def settled(job: "Job") -> Answer:

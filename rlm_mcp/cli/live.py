@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from rlm_mcp.contexts.loader import LoadProgress
+from rlm_mcp.contexts.ingest import LoadProgress
 from rlm_mcp.runs.jobs import Job
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from rlm_mcp.cli.report import bill, labelled, places
-from rlm_mcp.contexts.loader import LoadProgress
+from rlm_mcp.contexts.ingest import LoadProgress
 from rlm_mcp.events import CallEnded, CallStarted, CellEnded, CellStarted, Event
 from rlm_mcp.runs.trace import Step, Trace
 from rlm_mcp.types import Answer, ContextInfo

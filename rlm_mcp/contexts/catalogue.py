@@ -11,9 +11,9 @@ import orjson
 
 from rlm_mcp.contexts.blob import read_blob
 from rlm_mcp.errors import ArgumentInvalid, StoreFailed
-from rlm_mcp.types import ContextInfo, Document, Skip, TextKind
+from rlm_mcp.types import UTF8, ContextInfo, Document, Skip, TextKind
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ class Catalogue:
         document = self.documents[max(number, 0)]
         if offset >= document.start + document.chars and number + 1 < len(self.documents):
             return self.documents[number + 1], 1
-        before = self._pieces(document.start, offset)
+        before = self.pieces(document.start, offset)
         return document, 1 + sum(piece.count("\n") for piece in before)
 
     def read(self, start: int, end: int) -> str:
         """The characters of the context from `start` up to `end`, cut to what there is."""
-        return "".join(self._pieces(max(start, 0), min(end, self.info.chars)))
+        return "".join(self.pieces(max(start, 0), min(end, self.info.chars)))
 
     def lines(self, path: str, first: int, last: int, most_chars: int | None = None) -> str:
         """Lines `first` to `last` of a document, both counted from 1 and included, as they are.
@@ -76,7 +76,7 @@ class Catalogue:
 
     def _lines(self, document: Document, first: int, last: int) -> Iterator[str]:
         line = 1
-        for piece in self._pieces(document.start, document.start + document.chars):
+        for piece in self.pieces(document.start, document.start + document.chars):
             if line > last:
                 return
             breaks = piece.count("\n")
@@ -85,7 +85,8 @@ class Catalogue:
             yield piece[start:end]
             line += breaks
 
-    def _pieces(self, start: int, end: int) -> Iterator[str]:
+    def pieces(self, start: int, end: int) -> Iterator[str]:
+        """The same in pieces of at most 256 KiB."""
         info = self.info
         return read_blob(info.blob, info.kind, start, end)
 
@@ -116,6 +117,9 @@ def to_manifest(catalogue: Catalogue) -> bytes:
                 (each.path, each.start, each.chars, each.lines, each.bytes)
                 for each in catalogue.documents
             ],
+            "encodings": {
+                each.path: each.encoding for each in catalogue.documents if each.encoding != UTF8
+            },
             "skipped": [(skip.path, skip.reason) for skip in info.skipped],
         }
     )
@@ -133,7 +137,11 @@ def from_folder(folder: Path) -> Catalogue:
         record: dict[str, Any] = orjson.loads(manifest.read_bytes())
         kind = TextKind(record["kind"])
         whole = record["format"] == FORMAT and blob.stat().st_size == record["chars"] * kind.width
-        documents = tuple(Document(*row) for row in record["documents"])
+        encodings = record["encodings"]
+        documents = tuple(
+            Document(path, start, chars, lines, size, encodings.get(path, UTF8))
+            for path, start, chars, lines, size in record["documents"]
+        )
         skipped = tuple(Skip(*row) for row in record["skipped"])
     except (ValueError, KeyError, TypeError, NotADirectoryError):
         whole = False

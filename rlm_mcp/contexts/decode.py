@@ -1,33 +1,31 @@
 """Bytes to text, piece by piece, whatever they are: nothing raises and nothing is dropped.
 
-A byte order mark decides; else the bytes are UTF-8 until one contradicts; from there on they are
-what the text around it looks like, in the last resort Latin-1. CRLF stays CRLF.
+A byte order mark decides; else the bytes are UTF-8 until one contradicts. From there on they are
+what the file declares, or what the text around it looks like, in the last resort Latin-1. CRLF
+stays CRLF.
 """
 
 import codecs
 import re
-from typing import Protocol
 
 _SNIFF_BYTES = 8 << 10
 _SAMPLE_BYTES = 64 << 10
+_DECLARED_BYTES = 1 << 10
+_ESCAPING = "surrogateescape"
 _HOLE = bytes(64 << 10)
 # UTF-32 stands first: its little-endian mark begins with UTF-16's.
 _WIDE_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _NOT_GUESSED = ["utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "utf_7"]
 _ESCAPED = re.compile("[\udc80-\udcff]")
-
-
-class Decoder(Protocol):
-    """Takes one file's bytes in chunks of any size; `final` with the last or with none."""
-
-    def decode(self, input: bytes, final: bool = ...) -> str:
-        """The text so far not given."""
-        ...
+# Python (PEP 263), XML, HTML and CSS.
+_DECLARED = re.compile(rb"""(?:coding[:=]|(?:encoding|charset)\s*=|@charset)\s*["']?([-\w.]+)""")
+_FAMILIES = ("iso8859", "cp", "koi8", "mac", "shift_jis", "euc_", "gb", "big5", "johab", "tis-620")
+_ASCII = bytes(range(128))
 
 
 def is_binary(head: bytes) -> bool:
@@ -35,44 +33,80 @@ def is_binary(head: bytes) -> bool:
     return b"\0" in head[:_SNIFF_BYTES] and not any(head.startswith(m) for m, _ in _WIDE_MARKS)
 
 
-def is_hole(chunk: bytes, decoder: Decoder) -> bool:
-    """Whether text ends before `chunk`: 64 KiB of NUL bytes that are no wide characters."""
-    return isinstance(decoder, _Guessing) and chunk.startswith(_HOLE)
+class Decoder:
+    """Decodes one file's bytes. `head` is its beginning, at least its first four bytes.
 
+    `encoding` is what the bytes so far were taken for.
+    """
 
-def decoder_for(head: bytes) -> Decoder:
-    """The decoder of a file that begins with `head`, which is at least its first four bytes."""
-    if not head[:1].isascii() or head[:1] == b"\0":
-        for mark, name in _WIDE_MARKS:
-            if head.startswith(mark):
-                return codecs.getincrementaldecoder(name)("replace")
-    return _Guessing(strip=head.startswith(codecs.BOM_UTF8))
-
-
-class _Guessing:
-    """Strict UTF-8 until a byte contradicts, then a guess for the rest of the file."""
-
-    def __init__(self, *, strip: bool) -> None:
-        self._strip = len(codecs.BOM_UTF8) if strip else 0
+    def __init__(self, head: bytes) -> None:
+        self.encoding = "utf-8"
+        self._strip = 0
         self._rest = b""
         self._wide = False
-        self._guess: Decoder | None = None
+        self._codec: codecs.IncrementalDecoder | None = None
+        if not head[:1].isascii() or head[:1] == b"\0":
+            self._obey_mark(head)
+        self._head = head[:_DECLARED_BYTES]
 
-    def decode(self, input: bytes, final: bool = False) -> str:
-        if self._guess:
-            return _mended(self._guess.decode(input, final))
-        raw = (self._rest + input)[self._strip :] if self._rest or self._strip else input
-        self._rest, self._strip = b"", 0
+    def _obey_mark(self, head: bytes) -> None:
+        for mark, name in _WIDE_MARKS:
+            if head.startswith(mark):
+                self.encoding, self._strip = name, len(mark)
+                self._codec = codecs.getincrementaldecoder(name)("replace")
+                return
+        if head.startswith(codecs.BOM_UTF8):
+            self.encoding, self._strip = "utf-8-sig", len(codecs.BOM_UTF8)
+
+    def ends_before(self, chunk: bytes) -> bool:
+        """Whether text ends before `chunk`: 64 KiB of NUL bytes that are no wide characters."""
+        return chunk.startswith(_HOLE) and not self.encoding.startswith(("utf-16", "utf-32"))
+
+    def decode(self, chunk: bytes, final: bool = False) -> tuple[str | bytes, bytes]:
+        """The text so far not given, and its UTF-8; the chunk itself twice if it is ASCII.
+
+        `final` with the last chunk.
+        """
+        if not (self._codec or self._rest) and chunk.isascii():
+            return chunk, chunk
+        cut = min(self._strip, len(chunk))
+        chunk, self._strip = chunk[cut:], self._strip - cut
+        if self._codec:
+            return self._other_text(chunk, final)
+        raw = self._rest + chunk
         try:
             text, used = codecs.utf_8_decode(raw, "strict", final)
         except UnicodeDecodeError as error:
             sample = raw[max(0, error.start - _SAMPLE_BYTES // 2) :][:_SAMPLE_BYTES]
-            name = "utf-8" if self._wide else _encoding_of(sample)
-            self._guess = codecs.getincrementaldecoder(name)("surrogateescape")
-            return _mended(self._guess.decode(raw, final))
+            self._codec = codecs.getincrementaldecoder(self._other(sample))(_ESCAPING)
+            return self._other_text(raw, final)
         self._rest = raw[used:]
         self._wide = self._wide or not text.isascii()
-        return text
+        return text, raw[:used]
+
+    def _other_text(self, raw: bytes, final: bool) -> tuple[str, bytes]:
+        assert self._codec
+        text = self._codec.decode(raw, final)
+        if self._codec.errors == _ESCAPING:
+            text = _mended(text)
+        return text, text.encode("utf-8", "surrogatepass")
+
+    def _other(self, sample: bytes) -> str:
+        """The encoding of bytes that are no UTF-8, or not all of them."""
+        name = "utf-8" if self._wide else _declared(self._head) or _encoding_of(sample)
+        self.encoding = "utf-8 with stray bytes" if name == "utf-8" else name
+        return name
+
+
+def _declared(head: bytes) -> str | None:
+    """The encoding that a file says it has, if it is one that ASCII is a part of."""
+    found = _DECLARED.search(head)
+    try:
+        name = codecs.lookup(found[1].decode("ascii")).name if found else ""
+        fits = name.startswith(_FAMILIES) and _ASCII.decode(name) == _ASCII.decode("ascii")
+    except (LookupError, ValueError):
+        return None
+    return name if fits else None
 
 
 def _mended(text: str) -> str:
@@ -81,7 +115,7 @@ def _mended(text: str) -> str:
 
 
 def _encoding_of(sample: bytes) -> str:
-    mixed = sample.decode("utf-8", "surrogateescape")
+    mixed = sample.decode("utf-8", _ESCAPING)
     stray = len(_ESCAPED.findall(mixed))
     if len(mixed) - len(mixed.encode("ascii", "ignore")) > 2 * stray:
         return "utf-8"

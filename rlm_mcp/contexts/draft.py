@@ -1,20 +1,23 @@
 """A snapshot being written: streamed into a hidden folder, renamed to its content's id."""
 
 import errno
-import hashlib
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+
+from blake3 import blake3
 
 from rlm_mcp.contexts.blob import BlobWriter, read_blob
 from rlm_mcp.contexts.catalogue import FORMAT, Catalogue, from_folder, to_manifest
+from rlm_mcp.contexts.listing import Piece
 from rlm_mcp.errors import StoreFailed
 from rlm_mcp.tokens import estimate_sampled
-from rlm_mcp.types import ContextInfo, Document, Skip
+from rlm_mcp.types import UTF8, ContextInfo, Document, Skip
 
 _PREFIX = ".draft-"
 _ABANDONED_S = 24 * 3600
@@ -24,18 +27,18 @@ _SAMPLE_CHARS = 256 << 10
 class Draft:
     """Documents go in with `begin`, `write` as often as needed, and `end`, in path order.
 
-    The id hashes the format, and of each document its path and a SHA-256 of its text as UTF-8: on a
-    processor with SHA instructions that is faster than BLAKE2. `headed` puts a header line above
-    each document; it must be False for one document and True for several.
+    The id hashes the format, and of each document its path and the BLAKE3 of its text as UTF-8:
+    a quarter of the time of SHA-256. `headed` puts a header line above each document; it must be
+    False for one document and True for several. `digests` are those of the documents.
     """
 
     def __init__(self, root: Path, folder: Path, blob: BlobWriter, *, headed: bool) -> None:
         self.documents: list[Document] = []
+        self.digests: list[bytes] = []
         self._root = root
         self._folder = folder
         self._blob = blob
         self._headed = headed
-        self._digest = hashlib.sha256(b"rlm-mcp context %d\n" % FORMAT)
         self._line_open = False
 
     def free_bytes(self) -> int:
@@ -54,26 +57,45 @@ class Draft:
         self._line_open = False
         self._path = path
         self._start = self._blob.chars
-        self._content = hashlib.sha256()
+        self._content = blake3()
         self._breaks = 0
         self._bytes = 0
+        self._encoding = UTF8
 
-    def write(self, text: str, source_bytes: int) -> None:
-        """Add text to the document, and say how many bytes of its source that was."""
-        self._bytes += source_bytes
-        if text:
-            self._content.update(text.encode("utf-8", "surrogatepass"))
-            self._breaks += text.count("\n")
-            self._line_open = text[-1] != "\n"
+    def write(self, piece: Piece) -> None:
+        """Add text to the document."""
+        text, utf8, size, self._encoding = piece
+        if utf8:
+            self._content.update(utf8)
+            self._breaks += utf8.count(b"\n")
+            self._line_open = not utf8.endswith(b"\n")
             self._append(text)
+        self._bytes += size
 
     def end(self) -> None:
         """Finish the document."""
-        path = self._path.encode("utf-8")
-        self._digest.update(b"%d %b %b" % (len(path), path, self._content.digest()))
         lines = self._breaks + self._line_open
-        chars = self._blob.chars - self._start
-        self.documents.append(Document(self._path, self._start, chars, lines, self._bytes))
+        start = self._start
+        chars = self._blob.chars - start
+        document = Document(self._path, start, chars, lines, self._bytes, self._encoding)
+        self.documents.append(document)
+        self.digests.append(self._content.digest())
+
+    def adopt(self, old: Catalogue, run: slice, digests: Sequence[bytes]) -> Iterator[int]:
+        """Take a run of another snapshot's documents as they are, the headers between them too.
+
+        `digests` are theirs. The source bytes are counted up as it goes on.
+        """
+        taken = old.documents[run]
+        first, last = taken[0], taken[-1]
+        self.begin(first.path)
+        shift = self._start - first.start
+        for piece in old.pieces(first.start, last.start + last.chars):
+            self._append(piece)
+            yield len(piece)
+        self._line_open = bool(last.chars) and not piece.endswith("\n")
+        self.documents += (replace(each, start=each.start + shift) for each in taken)
+        self.digests += digests
 
     def commit(self, name: str, skipped: Sequence[Skip]) -> ContextInfo:
         """Make the snapshot visible, or find that it is there already.
@@ -83,7 +105,7 @@ class Draft:
         Raises:
             StoreFailed: the data folder cannot take it.
         """
-        folder = self._root / f"ctx_{self._digest.hexdigest()[:20]}"
+        folder = self._root / f"ctx_{self._digest()[:20]}"
         with failures_of(self._root):
             blob = self._blob
             blob.flush()
@@ -139,7 +161,14 @@ class Draft:
                 raise
         _sync_folder(self._root)
 
-    def _append(self, text: str) -> None:
+    def _digest(self) -> str:
+        digest = blake3(b"rlm-mcp context %d\n" % FORMAT)
+        for document, content in zip(self.documents, self.digests, strict=True):
+            path = document.path.encode("utf-8")
+            digest.update(b"%d %b %b" % (len(path), path, content))
+        return digest.hexdigest()
+
+    def _append(self, text: str | bytes) -> None:
         try:
             self._blob.write(text)
         except OSError as error:

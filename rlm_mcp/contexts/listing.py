@@ -4,8 +4,9 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from rlm_mcp.types import LoadRules, Skip
+from rlm_mcp.types import UTF8, LoadRules, Skip
 
 # Everything `str.splitlines` would cut at is among these, and what turns the writing direction: a
 # path stays on its line and reads as it is. The backslash is, so that no two paths look the same.
@@ -13,14 +14,23 @@ _ESCAPED = re.compile(
     "[\\\\\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
-Piece = tuple[str, int]
-"""Text and the number of source bytes it was made from."""
-
-Stamp = tuple[int, ...]
+Stamp = str
 """What changes with a file's content (device, inode, size, times): equal stamps, equal text."""
 
 Tick = Callable[[], None]
 """Called often by anything slow; raises when the load was cancelled."""
+
+
+class Piece(NamedTuple):
+    """Text, its UTF-8, the number of source bytes it was made from, and what they were taken for.
+
+    Text that is bytes is ASCII: most text is, and needs no decoding and no encoding then.
+    """
+
+    text: str | bytes
+    utf8: bytes
+    size: int
+    encoding: str = UTF8
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,8 @@ def shown(path: str) -> str:
 
     Control characters, stray bytes and backslashes become escapes.
     """
+    if path.isascii() and path.isprintable() and "\\" not in path:
+        return path
     return _ESCAPED.sub(_escape, os.fsencode(path).decode("utf-8", "surrogateescape"))
 
 

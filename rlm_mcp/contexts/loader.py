@@ -3,41 +3,21 @@
 import importlib
 import pkgutil
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 
 from anyio import from_thread, to_thread
 
 from rlm_mcp.contexts import sources as plugins
-from rlm_mcp.contexts.draft import Draft
-from rlm_mcp.contexts.listing import Asking, Entry, Listing, Source, Text, merged
+from rlm_mcp.contexts.ingest import Before, Ingest, Progress
+from rlm_mcp.contexts.listing import Asking, Listing, Source, Text, merged
 from rlm_mcp.contexts.store import ContextStore
-from rlm_mcp.errors import (
-    ArgumentInvalid,
-    SourceEmpty,
-    SourceUnreadable,
-    StoreFailed,
-    UnknownContext,
-)
+from rlm_mcp.errors import ArgumentInvalid, SourceUnreadable, StoreFailed, UnknownContext
 from rlm_mcp.types import ContextInfo, LoadRules, Skip
 
-_PACE_S = 0.25
 ANYTHING = LoadRules()
-
-
-@dataclass(frozen=True, slots=True)
-class LoadProgress:
-    """How far a load is. `bytes_read` counts source bytes."""
-
-    files_read: int
-    files_total: int
-    bytes_read: int
-
-
-Progress = Callable[[LoadProgress], None]
 
 
 async def load(
@@ -89,17 +69,26 @@ def _load(
 ) -> ContextInfo:
     began_ns = time.time_ns()
     listing = merged([_offer(source, asking) for source in sources])
-    reading = _Reading(store, listing, name or listing.name, progress)
-    known = store.recall.find(listing)
-    if known:
-        known_id, reading.unread = known
-        try:
-            return replace(store.get(known_id, name=reading.name), skipped=reading.skipped)
-        except (UnknownContext, StoreFailed):
-            reading.unread = []
-    info = reading.run(listing.entries)
-    store.recall.remember(listing, began_ns, info.id, reading.unread)
+    name = name or listing.name
+    before = _before(store, listing)
+    if before and before.remembered.holds(listing):
+        unread = (Skip(path, reason) for path, reason in before.remembered.skipped.items())
+        skipped = sorted({*listing.skipped, *unread}, key=attrgetter("path"))
+        return replace(before.catalogue.info, name=name, skipped=tuple(skipped))
+    ingest = Ingest(store, listing, name, progress, before)
+    info = ingest.run()
+    store.recall.remember(listing, began_ns, info.id, ingest.digests, ingest.unread)
     return info
+
+
+def _before(store: ContextStore, listing: Listing) -> Before | None:
+    remembered = store.recall.find(listing)
+    if remembered is None:
+        return None
+    try:
+        return Before(remembered, store.catalogue(remembered.id))
+    except (UnknownContext, StoreFailed):
+        return None
 
 
 def _offer(source: Source, asking: Asking) -> Listing:
@@ -111,111 +100,3 @@ def _offer(source: Source, asking: Asking) -> Listing:
         if listing is not None:
             return listing
     raise ArgumentInvalid(f"{source} is no source.", "Name a path, or pass the text itself.")
-
-
-class _Reading:
-    """One load of a listing: what was read so far and what could not be."""
-
-    def __init__(
-        self, store: ContextStore, listing: Listing, name: str, progress: Progress | None
-    ) -> None:
-        self.name = name
-        self.unread: list[Skip] = []
-        self._store = store
-        self._listing = listing
-        self._progress = progress
-        self._files = 0
-        self._bytes = 0
-        self._due_s = 0.0
-
-    @property
-    def skipped(self) -> tuple[Skip, ...]:
-        """All skips, in path order."""
-        return tuple(sorted({*self._listing.skipped, *self.unread}, key=attrgetter("path")))
-
-    def run(self, entries: Sequence[Entry]) -> ContextInfo:
-        """Stream the entries into a new snapshot."""
-        headed = len(entries) > 1
-        with self._store.draft(headed=headed) as draft:
-            self._check_room(entries, draft.free_bytes())
-            read = [entry for entry in entries if self._read(entry, draft)]
-            if not any(document.chars for document in draft.documents):
-                raise self._empty()
-            if len(read) > 1 or not headed:
-                info = draft.commit(self.name, self.skipped)
-                self._report()
-                return info
-        # Only now is it known to be the one document, which has no header.
-        return self.run(read)
-
-    def _check_room(self, entries: Sequence[Entry], free_bytes: int) -> None:
-        if sum(entry.bytes for entry in entries) <= free_bytes:
-            return
-        texts = [entry for entry in entries if self._is_text(entry)]
-        needed = sum(entry.bytes for entry in texts)
-        if needed > free_bytes:
-            largest = max(texts, key=attrgetter("bytes"))
-            raise StoreFailed(
-                f"{self.name} has {needed:,} bytes of text, the data folder's disk {free_bytes:,} "
-                f"free; the largest file is {largest.path} with {largest.bytes:,}.",
-                "Leave that file out, free some space, or set RLM_HOME to a larger disk.",
-            )
-
-    def _is_text(self, entry: Entry) -> bool:
-        self._step()
-        try:
-            next(entry.read(), None)
-        except (SourceEmpty, SourceUnreadable):
-            return False
-        return True
-
-    def _read(self, entry: Entry, draft: Draft) -> bool:
-        """Whether `entry` became a document."""
-        begun = False
-        try:
-            for text, size in entry.read():
-                if not begun:
-                    draft.begin(entry.path)
-                    begun = True
-                draft.write(text, size)
-                self._bytes += size
-                self._step()
-        except (SourceEmpty, SourceUnreadable) as error:
-            self._skip(entry, error, begun=begun)
-            if not begun:
-                return False
-        if not begun:
-            draft.begin(entry.path)
-        draft.end()
-        self._files += 1
-        return True
-
-    def _skip(self, entry: Entry, error: SourceEmpty | SourceUnreadable, *, begun: bool) -> None:
-        if self._listing.named:
-            message = f"{entry.path} cannot be loaded: {error.message}."
-            raise type(error)(message, error.hint) from error
-        reason = f"cut where it broke off: {error.message}" if begun else error.message
-        self.unread.append(Skip(entry.path, reason))
-
-    def _step(self) -> None:
-        now = time.monotonic()
-        if now >= self._due_s:
-            self._due_s = now + _PACE_S
-            from_thread.check_cancelled()
-            self._report()
-
-    def _report(self) -> None:
-        if self._progress:
-            total = len(self._listing.entries)
-            self._progress(LoadProgress(self._files, total, self._bytes))
-
-    def _empty(self) -> SourceEmpty:
-        skipped = self.skipped
-        reasons = Counter(skip.reason for skip in skipped).most_common(3)
-        why = ", ".join(f"{count} {reason}" for reason, count in reasons)
-        message = f"There is no text in {self._listing.name}"
-        if skipped:
-            return SourceEmpty(
-                f"{message}: {len(skipped)} skipped ({why}).", "Name the files to load themselves."
-            )
-        return SourceEmpty(f"{message}.", "Name something that holds text.")

@@ -1,54 +1,105 @@
-"""Recognises a source that was loaded before and has not changed, by what `stat` says."""
+"""Remembers what a source was when it was last loaded, so that only what changed is read again."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from rlm_mcp.contexts.catalogue import FORMAT
 from rlm_mcp.contexts.draft import failures_of
-from rlm_mcp.contexts.listing import Listing
-from rlm_mcp.types import Skip
+from rlm_mcp.contexts.listing import Listing, Stamp
+from rlm_mcp.types import Changes, Skip
 
 _RACY_NS = 2_000_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The last load of a source: its id, each entry's stamp and digest, what could not be read.
+
+    A stamp is None where the file may have changed since without a new one, a digest where the
+    entry became no document.
+    """
+
+    id: str
+    stamps: Mapping[str, Stamp | None]
+    digests: Mapping[str, str | None]
+    skipped: Mapping[str, str]
+
+    def holds(self, listing: Listing) -> bool:
+        """Whether nothing has changed since."""
+        entries = listing.entries
+        return len(entries) == len(self.stamps) and all(
+            entry.stamp is not None and self.stamps.get(entry.path) == entry.stamp
+            for entry in entries
+        )
+
+    def compared(self, digests: Mapping[str, bytes]) -> Changes:
+        """What differs in a later load, of which the documents' digests are given."""
+        known = self.digests.items()
+        before = {path: bytes.fromhex(digest) for path, digest in known if digest}
+        return Changes(
+            since=self.id,
+            added=tuple(path for path in digests if path not in before),
+            changed=tuple(p for p, new in digests.items() if p in before and before[p] != new),
+            removed=tuple(path for path in before if path not in digests),
+        )
+
+
 class Recall:
-    """Stamps of listings and the ids they had, a small file each in `folder`."""
+    """What is remembered, a small file for each source in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def find(self, listing: Listing) -> tuple[str, list[Skip]] | None:
-        """The id this very listing had, and the skips found by reading it."""
-        stamp = _stamp(listing)
-        if stamp is None:
-            return None
+    def find(self, listing: Listing) -> Remembered | None:
+        """The last load of this source."""
         try:
-            record = orjson.loads((self._folder / f"{stamp}.json").read_bytes())
-            return record["id"], [Skip(*row) for row in record["skipped"]]
-        except (OSError, ValueError, KeyError):
+            record = orjson.loads(self._file(listing).read_bytes())
+            paths = record["paths"]
+            return Remembered(
+                id=record["id"],
+                stamps=dict(zip(paths, record["stamps"], strict=True)),
+                digests=dict(zip(paths, record["digests"], strict=True)),
+                skipped=dict(record["skipped"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def remember(self, listing: Listing, began_ns: int, id: str, skipped: Sequence[Skip]) -> None:
-        """Keep the id of a listing that was read from `began_ns` on.
+    def remember(
+        self,
+        listing: Listing,
+        began_ns: int,
+        id: str,
+        digests: Mapping[str, bytes],
+        skipped: Sequence[Skip],
+    ) -> None:
+        """Keep what a listing was, that was read from `began_ns` on.
 
-        A file that changed within 2 s before could change again without a new time (git calls it
-        racily clean), so such a listing is not kept.
+        The stamp of a file that changed within 2 s before is not kept: it could change again
+        without a new time (git calls that racily clean).
         """
-        stamp = _stamp(listing)
-        newest = max((entry.changed_ns for entry in listing.entries), default=0)
-        if stamp is None or newest > began_ns - _RACY_NS:
+        entries = listing.entries
+        if any(entry.stamp is None for entry in entries):
             return
-        record = {"id": id, "skipped": [(skip.path, skip.reason) for skip in skipped]}
+        settled = began_ns - _RACY_NS
+        found = (digests.get(entry.path) for entry in entries)
+        record = {
+            "id": id,
+            "paths": [entry.path for entry in entries],
+            "stamps": [entry.stamp if entry.changed_ns <= settled else None for entry in entries],
+            "digests": [None if digest is None else digest.hex() for digest in found],
+            "skipped": [(skip.path, skip.reason) for skip in skipped],
+        }
         with failures_of(self._folder):
             self._folder.mkdir(exist_ok=True)
-            (self._folder / f"{stamp}.json").write_bytes(orjson.dumps(record))
+            file = self._file(listing)
+            draft = file.with_name(f".{id}-{began_ns}")
+            draft.write_bytes(orjson.dumps(record))
+            draft.replace(file)
 
-
-def _stamp(listing: Listing) -> str | None:
-    if any(entry.stamp is None for entry in listing.entries):
-        return None
-    rows = [(entry.path, entry.stamp) for entry in listing.entries]
-    return hashlib.sha256(orjson.dumps((FORMAT, listing.folder, rows))).hexdigest()
+    def _file(self, listing: Listing) -> Path:
+        source = orjson.dumps((FORMAT, listing.folder, listing.name))
+        return self._folder / f"{hashlib.sha256(source).hexdigest()}.json"

@@ -4,7 +4,6 @@ They are left out of folders and globs; who names such a file gets it.
 """
 
 import re
-from pathlib import PurePosixPath
 
 REASON = "likely secret; name it to load it"
 _NAMES = frozenset(
@@ -13,11 +12,11 @@ _NAMES = frozenset(
         "id_dsa", "id_ecdsa", "id_ed25519", "id_rsa",
     }
 )  # fmt: skip
-_SUFFIXES = frozenset({".jks", ".kdbx", ".keystore", ".p12", ".pfx", ".ppk"})
-_PLACES = frozenset({".aws/credentials", ".docker/config.json", ".kube/config"})
-_SAMPLES = frozenset({".dist", ".example", ".sample", ".template"})
+_SUFFIXES = (".jks", ".kdbx", ".keystore", ".p12", ".pfx", ".ppk")
+_PLACES = (".aws/credentials", ".docker/config.json", ".kube/config")
+_SAMPLES = (".dist", ".example", ".sample", ".template")
 _READ_NAMES = frozenset({".npmrc", ".pypirc", ".yarnrc.yml", "credentials", "pip.conf"})
-_READ_SUFFIXES = frozenset({".key", ".pem", ".tfvars", *_SAMPLES})
+_READ_SUFFIXES = (".key", ".pem", ".tfvars", *_SAMPLES)
 # The forms that the issuers document: cloud, forge, package index and model keys.
 _TOKEN = re.compile(
     rb"-----BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}|gh[pousr]_\w{36}|github_pat_\w{22}|"
@@ -28,19 +27,16 @@ _TOKEN = re.compile(
 
 
 def is_secret(path: str) -> bool:
-    """Whether the name alone says so."""
-    place = PurePosixPath(path)
-    if place.name.startswith(".env."):
-        return place.suffix not in _SAMPLES
-    return (
-        place.name in _NAMES or place.suffix in _SUFFIXES or "/".join(place.parts[-2:]) in _PLACES
-    )
+    """Whether the name alone says so; `path` has slashes."""
+    name = path[path.rfind("/") + 1 :]
+    if name.startswith(".env."):
+        return not name.endswith(_SAMPLES)
+    return name in _NAMES or name.endswith(_SUFFIXES) or path.endswith(_PLACES)
 
 
 def may_be_secret(path: str) -> bool:
     """Whether it depends on what stands in it."""
-    place = PurePosixPath(path)
-    return place.name in _READ_NAMES or place.suffix in _READ_SUFFIXES
+    return path.endswith(_READ_SUFFIXES) or path[path.rfind("/") + 1 :] in _READ_NAMES
 
 
 def shows_secret(head: bytes) -> bool:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from rlm_mcp.server.addresses import answer_uri, context_uri
-from rlm_mcp.types import Answer, Citation, ContextInfo
+from rlm_mcp.types import Answer, Changes, Citation, ContextInfo
 from rlm_mcp.words import clip
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ ANSWER_CHARS = 8_500
 MOST_CITATIONS = 12
 EXCERPT_CHARS = 80
 MOST_SKIPS = 20
+MOST_CHANGES = 10
 
+How = Literal["added", "changed", "removed"]
 Status = Literal["done", "running", "failed"]
 
 
@@ -36,6 +38,30 @@ class SkippedFiles(Result):
     all: str | None
 
 
+class ChangedFiles(Result):
+    """How many documents differ from what the source was before, and the first of their paths."""
+
+    since: str
+    added: int
+    changed: int
+    removed: int
+    first: list[tuple[How, str]]
+
+    @classmethod
+    def of(cls, changes: Changes) -> "ChangedFiles":
+        """Of what the load found."""
+        found: list[tuple[How, str]] = [("changed", path) for path in changes.changed]
+        found += [("added", path) for path in changes.added]
+        found += [("removed", path) for path in changes.removed]
+        return cls(
+            since=changes.since,
+            added=len(changes.added),
+            changed=len(changes.changed),
+            removed=len(changes.removed),
+            first=found[:MOST_CHANGES],
+        )
+
+
 class LoadedContext(Result):
     """A context as its users see it."""
 
@@ -48,6 +74,7 @@ class LoadedContext(Result):
     lines: int
     tokens_estimate: int
     skipped: SkippedFiles
+    changes: ChangedFiles | None
 
     @classmethod
     def of(cls, info: ContextInfo, most_skips: int = MOST_SKIPS) -> "LoadedContext":
@@ -67,6 +94,7 @@ class LoadedContext(Result):
                 first=[(skip.path, skip.reason) for skip in info.skipped[:most_skips]],
                 all=uri if count > most_skips else None,
             ),
+            changes=ChangedFiles.of(info.changes) if info.changes else None,
         )
 
 

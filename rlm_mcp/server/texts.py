@@ -8,7 +8,8 @@ from rlm_mcp.words import count
 
 def loaded_text(session: str, context: LoadedContext) -> str:
     """Of load_context."""
-    lines = [f"Loaded {_context_line(context)}.", *_skipped_lines(context)]
+    lines = [f"Loaded {_context_line(context)}."]
+    lines += [*_changed_lines(context), *_skipped_lines(context)]
     lines.append(f'Ask with rlm_query(query=..., session="{session}").')
     return "\n".join(lines)
 
@@ -58,6 +59,17 @@ def _skipped_lines(context: LoadedContext) -> list[str]:
     lines = [f"Skipped {count(skipped.count, 'file')}:"]
     lines += [f"- {path}: {reason}" for path, reason in skipped.first]
     return lines + ([f"All skipped files: {skipped.all}"] if skipped.all else [])
+
+
+def _changed_lines(context: LoadedContext) -> list[str]:
+    changes = context.changes
+    if not changes:
+        return []
+    counts = f"{changes.changed} changed, {changes.added} added, {changes.removed} removed"
+    total = changes.changed + changes.added + changes.removed
+    lines = [f"- {path}: {how}" for how, path in changes.first]
+    more = [f"- and {total - len(lines)} more"] if total > len(lines) else []
+    return [f"Since {changes.since}, {counts}:", *lines, *more]
 
 
 def _places(result: RunResult) -> str:

@@ -16,7 +16,7 @@ from rlm_mcp.types import Budget
 from rlm_mcp.words import count
 
 if TYPE_CHECKING:
-    from rlm_mcp.contexts.loader import LoadProgress
+    from rlm_mcp.contexts.ingest import LoadProgress
     from rlm_mcp.service import RunView
 
 

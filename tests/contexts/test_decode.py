@@ -6,15 +6,25 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rlm_mcp.contexts.decode import decoder_for, is_binary
+from rlm_mcp.contexts.decode import Decoder, is_binary
 
 WESTERN = "café crème brûlée, naïve Größe\r\n"
 
 
 def decoded(raw, size=1 << 20):
     chunks = [raw[start : start + size] for start in range(0, len(raw), size)] or [b""]
-    decoder = decoder_for(raw[:8])
-    return "".join(map(decoder.decode, chunks)) + decoder.decode(b"", True)
+    decoder = Decoder(raw[:1024])
+    pieces = [*map(decoder.decode, chunks), decoder.decode(b"", True)]
+    whole = b"".join(utf8 for _, utf8 in pieces).decode("utf-8")
+    parts = (text if isinstance(text, str) else text.decode("ascii") for text, _ in pieces)
+    assert "".join(parts) == whole
+    return whole
+
+
+def encoding_of(raw):
+    decoder = Decoder(raw[:1024])
+    decoder.decode(raw, True)
+    return decoder.encoding
 
 
 @pytest.mark.parametrize(
@@ -43,6 +53,35 @@ def decoded(raw, size=1 << 20):
 def test_a_file_is_decoded_as_what_it_is(raw, text):
     assert decoded(raw) == text
     assert not is_binary(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "encoding"),
+    [
+        (b"plain", "utf-8"),
+        (WESTERN.encode("utf-8"), "utf-8"),
+        (codecs.BOM_UTF8 + b"plain", "utf-8-sig"),
+        (WESTERN.encode("utf-16"), "utf-16-le"),
+        (codecs.BOM_UTF32_BE + b"\0\0\0a", "utf-32-be"),
+        (WESTERN.encode("latin-1"), "cp1252"),
+        ("größer ".encode() * 9 + b"stray \xe9", "utf-8 with stray bytes"),
+        (b"# -*- coding: koi8-r -*-\n# " + "но".encode("koi8-r"), "koi8-r"),
+        (b'<?xml version="1.0" encoding="windows-1251"?>' + "да".encode("cp1251"), "cp1251"),
+        (b'<meta charset="Shift_JIS">' + "日本".encode("shift_jis"), "shift_jis"),
+        (b'@charset "iso-8859-15"; a{content:"\xa4"}', "iso8859-15"),
+        (b"# coding: utf-7\n" + WESTERN.encode("latin-1"), "cp1252"),
+        (b"# coding: unheard-of\n" + WESTERN.encode("latin-1"), "cp1252"),
+        (b"# coding: rot13\n" + WESTERN.encode("latin-1"), "cp1252"),
+        (b"# coding: cp037\n" + WESTERN.encode("latin-1"), "cp1252"),
+    ],
+)
+def test_what_bytes_were_taken_for_is_told(raw, encoding):
+    assert encoding_of(raw) == encoding
+
+
+def test_a_declared_encoding_decides_where_utf_8_does_not():
+    assert decoded(b"# coding: koi8-r\n" + "но".encode("koi8-r")) == "# coding: koi8-r\nно"
+    assert decoded("# coding: koi8-r\nно".encode()) == "# coding: koi8-r\nно"
 
 
 def test_a_wrong_byte_far_behind_other_wide_characters_does_not_change_them():

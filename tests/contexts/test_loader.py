@@ -63,18 +63,19 @@ async def test_documents_of_a_folder_stand_under_headers_in_path_order(store, tr
 
 
 async def test_the_manifest_is_the_contract_with_the_guest(store, tree):
-    folder = tree({"a": "ä\n", "b": "€", "c": b"\0binary"})
+    folder = tree({"a": "ä\n".encode("utf-16"), "b": "€", "c": b"\0binary"})
     info = await load(store, [str(folder)])
     manifest = json.loads(info.manifest.read_text(encoding="utf-8"))
     assert manifest == {
-        "format": 1,
+        "format": 2,
         "id": info.id,
         "kind": "ucs2",
-        "bytes": 6,
+        "bytes": 9,
         "chars": info.chars,
         "lines": 2,
         "tokens_estimate": info.tokens_estimate,
-        "documents": [["a", 10, 2, 1, 3], ["b", 22, 1, 1, 3]],
+        "documents": [["a", 10, 2, 1, 6], ["b", 22, 1, 1, 3]],
+        "encodings": {"a": "utf-16-le"},
         "skipped": [["c", "binary"]],
     }
     assert info.blob.stat().st_size == info.chars * info.kind.width

@@ -12,15 +12,15 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from rlm_mcp.contexts import secrets
-from rlm_mcp.contexts.decode import decoder_for, is_binary, is_hole
 from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, Tick, reason_of, shown
+from rlm_mcp.contexts.reading import CHUNK_BYTES, pieces
 from rlm_mcp.contexts.roots import require_within
-from rlm_mcp.contexts.secrets import is_secret, may_be_secret, shows_secret
+from rlm_mcp.contexts.secrets import is_secret, may_be_secret
 from rlm_mcp.contexts.walk import WalkedFile, kind_of, walk
-from rlm_mcp.errors import SourceEmpty, SourceForbidden, SourceMissing, SourceUnreadable
+from rlm_mcp.errors import SourceForbidden, SourceMissing, SourceUnreadable
 from rlm_mcp.types import Skip
 
-_CHUNK_BYTES = 256 << 10
+_UNSIZED_BYTES = 64 << 20
 # A listed file may be a link or a pipe by now: the one is not followed, the other not waited for.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -74,8 +74,9 @@ def _spared(files: list[WalkedFile], skipped: list[Skip], asking: Asking) -> lis
     """The files whose names do not tell of secrets; the others become skips."""
     if asking.rules.secrets:
         return files
-    skipped += (Skip(shown(file.path), secrets.REASON) for file in files if is_secret(file.path))
-    return [file for file in files if not is_secret(file.path)]
+    hidden = {file.path for file in files if is_secret(file.path)}
+    skipped += (Skip(shown(path), secrets.REASON) for path in hidden)
+    return [file for file in files if file.path not in hidden]
 
 
 def _glob(pattern: Path, asking: Asking) -> Listing:
@@ -110,7 +111,7 @@ def _named(root: Path, inner: str, tick: Tick) -> tuple[list[WalkedFile], list[S
     skipped: set[Skip] = set()
     for place in root.glob(inner):
         tick()
-        path = str(place.relative_to(root))
+        path = place.relative_to(root).as_posix()
         status = place.lstat()
         if link := _link_above(place, root):
             skipped.add(Skip(shown(str(link.relative_to(root))), kind_of(stat.S_IFLNK)))
@@ -156,18 +157,12 @@ def _listing(
 
 def _entry(path: str, file: str, status: os.stat_result, *, guarded: bool = False) -> Entry:
     """`guarded`: a secret in it keeps it out."""
+    content_ns, inode_ns = status.st_mtime_ns, status.st_ctime_ns
     return Entry(
         path=path,
         read=partial(_read, file, status, guarded=guarded),
-        stamp=(
-            guarded,
-            status.st_dev,
-            status.st_ino,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-        ),
-        changed_ns=max(status.st_mtime_ns, status.st_ctime_ns),
+        stamp=f"{status.st_dev} {status.st_ino} {status.st_size} {content_ns} {inode_ns} {guarded}",
+        changed_ns=max(content_ns, inode_ns),
         bytes=status.st_size,
     )
 
@@ -180,26 +175,22 @@ def _read(file: str, listed: os.stat_result, *, guarded: bool) -> Iterator[Piece
             now = os.fstat(number)
             if not stat.S_ISREG(now.st_mode) or not os.path.samestat(now, listed):
                 raise SourceUnreadable("changed while it was read", "Load it again.")
-            done = 0
-            chunk = os.read(number, _CHUNK_BYTES)
-            if is_binary(chunk):
-                raise SourceEmpty("binary", "Name a file that holds text.")
-            if guarded and shows_secret(chunk):
-                raise SourceEmpty(secrets.REASON, "Name the file itself.")
-            decoder = decoder_for(chunk)
-            while chunk:
-                yield decoder.decode(chunk), len(chunk)
-                done += len(chunk)
-                chunk = os.read(number, _CHUNK_BYTES)
-                if is_hole(chunk, decoder):
-                    reason = f"binary from byte {done} on"
-                    raise SourceUnreadable(reason, "Name a file that holds text.")
+            yield from pieces(_chunks(number, now.st_size), guarded=guarded)
         finally:
             os.close(number)
     except OSError as error:
         raise SourceUnreadable(reason_of(error), "Mend that or name another file.") from error
-    if rest := decoder.decode(b"", True):
-        yield rest, 0
+
+
+def _chunks(number: int, size: int) -> Iterator[bytes]:
+    """The bytes a file had when it was opened: one that is written to meanwhile ends there."""
+    # What the system makes up, as in /proc, has no size.
+    left = size or _UNSIZED_BYTES
+    while left > 0 and (chunk := os.read(number, min(left, CHUNK_BYTES))):
+        left -= len(chunk)
+        yield chunk
+    if size and left > 0:
+        raise SourceUnreadable("became shorter while it was read", "Load it again.")
 
 
 def _missing(path: Path) -> SourceMissing:

@@ -23,7 +23,8 @@ def offer(source: Source, _asking: Asking) -> Listing | None:
 def _pieces(content: str) -> Iterator[Piece]:
     for start in range(0, len(content), _PIECE_CHARS):
         piece = content[start : start + _PIECE_CHARS]
-        yield piece, len(piece.encode("utf-8", "surrogatepass"))
+        utf8 = piece.encode("utf-8", "surrogatepass")
+        yield Piece(piece, utf8, len(utf8))
 
 
 def _paired(content: str) -> str:

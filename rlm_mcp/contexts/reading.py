@@ -1,0 +1,38 @@
+"""Chunks of bytes to pieces of text; what is no text, or holds a secret, is refused."""
+
+from collections.abc import Iterator
+
+from rlm_mcp.contexts import secrets
+from rlm_mcp.contexts.decode import Decoder, is_binary
+from rlm_mcp.contexts.listing import Piece
+from rlm_mcp.errors import SourceEmpty, SourceUnreadable
+
+CHUNK_BYTES = 256 << 10
+
+
+def pieces(chunks: Iterator[bytes], *, guarded: bool = False) -> Iterator[Piece]:
+    """The text of one document's bytes, which come in chunks of about 256 KiB.
+
+    `guarded` refuses what shows a key or a token at its beginning.
+
+    Raises:
+        SourceEmpty: it is no text, or a secret.
+        SourceUnreadable: it stops being text on the way.
+    """
+    chunk = next(chunks, b"")
+    if is_binary(chunk):
+        raise SourceEmpty("binary", "Name a file that holds text.")
+    if guarded and secrets.shows_secret(chunk):
+        raise SourceEmpty(secrets.REASON, "Name the file itself.")
+    decoder = Decoder(chunk)
+    yield Piece(*decoder.decode(chunk), len(chunk), decoder.encoding)
+    size = len(chunk)
+    for chunk in chunks:
+        if decoder.ends_before(chunk):
+            reason = f"binary from byte {size} on"
+            raise SourceUnreadable(reason, "Name a file that holds text.")
+        size += len(chunk)
+        yield Piece(*decoder.decode(chunk), len(chunk), decoder.encoding)
+    text, utf8 = decoder.decode(b"", True)
+    if text:
+        yield Piece(text, utf8, 0, decoder.encoding)

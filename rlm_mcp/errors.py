@@ -5,6 +5,7 @@
     ├── ArgumentInvalid         a tool or library argument cannot work
     ├── ContextError
     │   ├── SourceForbidden     it lies outside the folders that may be loaded
+    │   ├── SourceTooLarge      it is more than may be loaded at once
     │   ├── SourceMissing       nothing stands at the path
     │   ├── SourceUnreadable    it is there and cannot be read
     │   ├── SourceEmpty         it was read and holds no text
@@ -66,6 +67,10 @@ class ContextError(RlmError):
 
 class SourceForbidden(ContextError):
     """It lies outside the folders that may be loaded."""
+
+
+class SourceTooLarge(ContextError):
+    """It is more than may be loaded at once."""
 
 
 class SourceMissing(ContextError):

@@ -3,8 +3,9 @@
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -18,7 +19,13 @@ from rlm_mcp.engine.ledger import Ledger
 from rlm_mcp.engine.loop import Ports, Question
 from rlm_mcp.engine.run import Run
 from rlm_mcp.engine.session import Session
-from rlm_mcp.errors import RlmError, RunInterrupted, TooManySessions, UnknownSession
+from rlm_mcp.errors import (
+    JournalFailed,
+    RlmError,
+    RunInterrupted,
+    TooManySessions,
+    UnknownSession,
+)
 from rlm_mcp.events import Event, RunEnded, RunFailed
 from rlm_mcp.llm.models import ModelPair, Models
 from rlm_mcp.protocols import Sink
@@ -33,6 +40,7 @@ from rlm_mcp.tasks import background
 from rlm_mcp.types import Answer, Budget, ContextInfo, CostScope, Detail
 from rlm_mcp.words import sendable
 
+EXPIRE_EVERY_S = 3600.0
 REAP_EVERY_S = 30.0
 WRITTEN_S = 15.0  # longer than the journal waits for a locked file
 STOP_S = 30.0  # longer than a cancelled run takes to write down its best
@@ -250,6 +258,17 @@ class Service:
                 if session.used_at < oldest and not self.jobs.working(session.handle):
                     await self.end_session(session.handle)
 
+    async def expire(self) -> None:
+        """Remove contexts that nobody used for long and no run was asked about, for ever."""
+        while True:
+            # A journal that cannot be read now can be next time; nothing is removed unasked.
+            with suppress(JournalFailed):
+                cited = await self.journal.cited()
+                cited |= {info.id for each in self.sessions for info in each.contexts}
+                expiring = partial(self.store.expire, cited, self.settings.keeping)
+                await anyio.to_thread.run_sync(expiring)
+            await anyio.sleep(EXPIRE_EVERY_S)
+
     async def _recorded(self, run_id: str) -> RunView:
         row = await self.journal.run(run_id)
         ending = await self.journal.ending(run_id)
@@ -280,6 +299,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     ):
         service = Service(settings, ContextStore(home), journal, models, backend, Jobs(tasks))
         tasks.start_soon(service.reap)
+        tasks.start_soon(service.expire)
         yield service
 
 

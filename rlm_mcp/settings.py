@@ -10,9 +10,11 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from rlm_mcp.errors import SettingsInvalid
-from rlm_mcp.types import Budget, LoadRules, ReplLimits
+from rlm_mcp.rules import Keeping, LoadRules
+from rlm_mcp.types import Budget, ReplLimits
 
 PREFIX = "RLM_"
+GB = 10**9
 DEFAULT_API_URL = "http://localhost:8080/v1"
 
 
@@ -87,6 +89,17 @@ class Settings(BaseModel):
     secrets: bool = Field(
         default=False, description="Load files of folders that look like keys or passwords, too."
     )
+    max_load_gb: float = Field(default=64, gt=0, description="Most that one load may hold, GB.")
+    max_file_gb: float = Field(
+        default=64, gt=0, description="Largest file of a load, GB; larger ones are left out."
+    )
+    max_files: int = Field(default=1_000_000, ge=1, description="Most files of one load.")
+    keep_days: float = Field(
+        default=30, gt=0, description="Days that a context unused and asked of by no run is kept."
+    )
+    keep_gb: float = Field(
+        default=100, ge=0, description="Room for contexts, GB; beyond it the longest unused go."
+    )
     home: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("rlm-mcp", appauthor=False),
         description="Data folder: contexts and journal.",
@@ -139,13 +152,28 @@ class Settings(BaseModel):
     @property
     def load_rules(self) -> LoadRules:
         """What may be loaded; links in the roots are followed now."""
+        return LoadRules(
+            roots=self._roots,
+            secrets=self.secrets,
+            most_bytes=round(self.max_load_gb * GB),
+            most_file_bytes=round(self.max_file_gb * GB),
+            most_files=self.max_files,
+        )
+
+    @property
+    def _roots(self) -> tuple[Path, ...] | None:
         if self.roots == "*":
-            return LoadRules(roots=None, secrets=self.secrets)
+            return None
         named = [Path(root).expanduser() for root in (self.roots or "").split(os.pathsep) if root]
         here = Path.cwd()
         # A desktop host starts its servers in `/`: that is nobody's project.
         roots = named if self.roots else [here] * (here.parent != here)
-        return LoadRules(tuple(root.resolve() for root in roots), secrets=self.secrets)
+        return tuple(root.resolve() for root in roots)
+
+    @property
+    def keeping(self) -> Keeping:
+        """How long and how many contexts are kept."""
+        return Keeping(days=self.keep_days, bytes=round(self.keep_gb * GB))
 
     @property
     def limits(self) -> ReplLimits:

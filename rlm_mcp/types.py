@@ -89,17 +89,6 @@ class ContextInfo:
     changes: Changes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LoadRules:
-    """What may be loaded. `roots` are the folders it must lie in, None for anywhere.
-
-    `secrets` lets files of folders through that look like keys or passwords.
-    """
-
-    roots: tuple[Path, ...] | None = None
-    secrets: bool = False
-
-
 Role = Literal["system", "user", "assistant"]
 CostScope = Literal["session", "run", "day", "all"]
 Detail = Literal["turns", "calls", "full", "answer"]

@@ -15,7 +15,9 @@ from rlm_mcp import errors
 PACKAGE = Path(rlm_mcp.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
-BOTTOM = {"errors", "types", "events", "protocols", "settings", "tasks", "tokens", "words"}
+BOTTOM = {
+    "errors", "types", "rules", "events", "protocols", "settings", "tasks", "tokens", "words",
+}  # fmt: skip
 ARROWS = {
     "contexts": {"contexts"},
     "llm": {"llm"},

@@ -1,5 +1,6 @@
 """The service as its front ends use it: a real store, guest and endpoint, a scripted model."""
 
+import os
 import sqlite3
 from contextlib import asynccontextmanager, closing, suppress
 
@@ -431,3 +432,19 @@ async def test_a_session_at_work_does_not_expire_and_is_idle_from_the_end_of_its
     assert open_still == (working,)
     assert job.outcome.text == "at last"
     assert working.used_at >= went_on
+
+
+async def test_at_its_start_a_server_removes_old_contexts_that_no_run_was_asked_of(endpoint):
+    settings = Settings.load(api_url=endpoint.url)
+    async with open_service(settings) as service:
+        session = await service.new_session()
+        cited = await service.load(session, [], text="asked of", name="cited")
+        await ask(service, session, "FINAL(context)")
+        idle = await service.load(session, [], text="never asked of", name="idle")
+    for info in (cited, idle):
+        os.utime(info.blob.parent, (0, 0))
+    with anyio.fail_after(30):
+        async with open_service(settings) as service:
+            while idle.blob.parent.exists():
+                await anyio.lowlevel.checkpoint()
+            assert [info.id for info in service.store.list()] == [cited.id]

@@ -19,7 +19,7 @@ from rlm_mcp.errors import StoreFailed
 from rlm_mcp.tokens import estimate_sampled
 from rlm_mcp.types import UTF8, ContextInfo, Document, Skip
 
-_PREFIX = ".draft-"
+PREFIX = ".draft-"
 _ABANDONED_S = 24 * 3600
 _SAMPLE_CHARS = 256 << 10
 
@@ -185,7 +185,7 @@ def new_draft(root: Path, *, headed: bool) -> Iterator[Draft]:
     with failures_of(root):
         root.mkdir(parents=True, exist_ok=True)
         _sweep(root)
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
     try:
         with failures_of(root):
             blob = BlobWriter(folder / "blob")
@@ -213,7 +213,7 @@ def _failed(root: Path, error: OSError) -> StoreFailed:
 
 def _sweep(root: Path) -> None:
     """Remove what loads of killed processes left behind."""
-    for folder in root.glob(f"{_PREFIX}*"):
+    for folder in root.glob(f"{PREFIX}*"):
         if time.time() - max(_changed_s(folder), _changed_s(folder / "blob")) > _ABANDONED_S:
             shutil.rmtree(folder, ignore_errors=True)
 

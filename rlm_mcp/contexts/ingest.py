@@ -10,11 +10,14 @@ from anyio import from_thread
 
 from rlm_mcp.contexts.catalogue import Catalogue
 from rlm_mcp.contexts.draft import Draft
+from rlm_mcp.contexts.limits import texts
 from rlm_mcp.contexts.listing import Entry, Listing
 from rlm_mcp.contexts.recall import Remembered
 from rlm_mcp.contexts.store import ContextStore
-from rlm_mcp.errors import SourceEmpty, SourceUnreadable, StoreFailed
+from rlm_mcp.errors import SourceEmpty, SourceTooLarge, SourceUnreadable, StoreFailed
+from rlm_mcp.rules import LoadRules
 from rlm_mcp.types import ContextInfo, Skip
+from rlm_mcp.words import size
 
 _PACE_S = 0.25
 
@@ -47,14 +50,16 @@ class Ingest:
         store: ContextStore,
         listing: Listing,
         name: str,
-        progress: Progress | None,
+        rules: LoadRules,
         before: Before | None,
+        progress: Progress | None,
     ) -> None:
         self.name = name
         self.unread: list[Skip] = []
         self.digests: dict[str, bytes] = {}
         self._store = store
         self._listing = listing
+        self._rules = rules
         self._progress = progress
         self._before = before
         self._numbers = _numbers(before, listing.entries) if before else {}
@@ -72,6 +77,7 @@ class Ingest:
 
         Raises:
             SourceEmpty: there is no text in them.
+            SourceTooLarge: they turn out to be more than may be loaded at once.
             SourceUnreadable: the one that was named cannot be read.
             StoreFailed: the data folder cannot take it.
         """
@@ -148,34 +154,28 @@ class Ingest:
     def _check_room(self, entries: Sequence[Entry], free_bytes: int) -> None:
         if sum(entry.bytes for entry in entries) <= free_bytes:
             return
-        texts = [entry for entry in entries if self._is_text(entry)]
-        needed = sum(entry.bytes for entry in texts)
+        found = texts(entries, self._step)
+        needed = sum(entry.bytes for entry in found)
         if needed > free_bytes:
-            largest = max(texts, key=attrgetter("bytes"))
+            largest = max(found, key=attrgetter("bytes"))
             raise StoreFailed(
                 f"{self.name} has {needed:,} bytes of text, the data folder's disk {free_bytes:,} "
                 f"free; the largest file is {largest.path} with {largest.bytes:,}.",
                 "Leave that file out, free some space, or set RLM_HOME to a larger disk.",
             )
 
-    def _is_text(self, entry: Entry) -> bool:
-        self._step()
-        try:
-            next(entry.read(), None)
-        except (SourceEmpty, SourceUnreadable):
-            return False
-        return True
-
     def _read(self, entry: Entry, draft: Draft) -> bool:
         """Whether `entry` became a document."""
         begun = False
+        most = self._bytes + self._rules.most_file_bytes
         try:
             for piece in entry.read():
                 if not begun:
                     draft.begin(entry.path)
                     begun = True
-                draft.write(piece)
                 self._bytes += piece.size
+                self._check_size(most)
+                draft.write(piece)
                 self._step()
         except (SourceEmpty, SourceUnreadable) as error:
             self._skip(entry, error, begun=begun)
@@ -186,6 +186,18 @@ class Ingest:
         draft.end()
         self._files += 1
         return True
+
+    def _check_size(self, most: int) -> None:
+        """What was not known before it was read: an archive's documents."""
+        if self._bytes > self._rules.most_bytes:
+            raise SourceTooLarge(
+                f"{self.name} holds more than the {size(self._rules.most_bytes)} that may be loaded"
+                " at once.",
+                "Load less of it, or set RLM_MAX_LOAD_GB higher.",
+            )
+        if self._bytes > most:
+            reason = f"longer than the {size(self._rules.most_file_bytes)} that one file may have"
+            raise SourceUnreadable(reason, "Set RLM_MAX_FILE_GB higher.")
 
     def _skip(self, entry: Entry, error: SourceEmpty | SourceUnreadable, *, begun: bool) -> None:
         if self._listing.named:

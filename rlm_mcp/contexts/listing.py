@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from rlm_mcp.types import UTF8, LoadRules, Skip
+from rlm_mcp.rules import LoadRules
+from rlm_mcp.types import UTF8, Skip
 
 # Everything `str.splitlines` would cut at is among these, and what turns the writing direction: a
 # path stays on its line and reads as it is. The backslash is, so that no two paths look the same.

@@ -12,10 +12,12 @@ from anyio import from_thread, to_thread
 
 from rlm_mcp.contexts import sources as plugins
 from rlm_mcp.contexts.ingest import Before, Ingest, Progress
+from rlm_mcp.contexts.limits import within
 from rlm_mcp.contexts.listing import Asking, Listing, Source, Text, merged
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.errors import ArgumentInvalid, SourceUnreadable, StoreFailed, UnknownContext
-from rlm_mcp.types import ContextInfo, LoadRules, Skip
+from rlm_mcp.rules import LoadRules
+from rlm_mcp.types import ContextInfo, Skip
 
 ANYTHING = LoadRules()
 
@@ -39,6 +41,7 @@ async def load(
 
     Raises:
         ArgumentInvalid: neither sources nor a text, or both.
+        SourceTooLarge: it is more than the `rules` allow at once.
         SourceForbidden: a path lies where the `rules` let nothing be loaded from.
         SourceMissing: nothing stands at a path, or no file matches a glob.
         SourceUnreadable: a named file or folder cannot be read, or does not fit into memory.
@@ -68,15 +71,18 @@ def _load(
     progress: Progress | None,
 ) -> ContextInfo:
     began_ns = time.time_ns()
-    listing = merged([_offer(source, asking) for source in sources])
+    offered = merged([_offer(source, asking) for source in sources])
+    listing = within(offered, asking.rules, asking.tick)
     name = name or listing.name
     before = _before(store, listing)
     if before and before.remembered.holds(listing):
         unread = (Skip(path, reason) for path, reason in before.remembered.skipped.items())
+        store.touch(before.remembered.id)
         skipped = sorted({*listing.skipped, *unread}, key=attrgetter("path"))
         return replace(before.catalogue.info, name=name, skipped=tuple(skipped))
-    ingest = Ingest(store, listing, name, progress, before)
+    ingest = Ingest(store, listing, name, asking.rules, before, progress)
     info = ingest.run()
+    store.touch(info.id)
     store.recall.remember(listing, began_ns, info.id, ingest.digests, ingest.unread)
     return info
 

@@ -1,7 +1,10 @@
 """Remembers what a source was when it was last loaded, so that only what changed is read again."""
 
 import hashlib
+import os
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +60,9 @@ class Recall:
     def find(self, listing: Listing) -> Remembered | None:
         """The last load of this source."""
         try:
-            record = orjson.loads(self._file(listing).read_bytes())
+            file = self._file(listing)
+            record = orjson.loads(file.read_bytes())
+            os.utime(file)
             paths = record["paths"]
             return Remembered(
                 id=record["id"],
@@ -67,6 +72,14 @@ class Recall:
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def forget(self, days: float) -> None:
+        """Forget the sources that were not loaded for so long."""
+        oldest = time.time() - days * 24 * 3600
+        with suppress(OSError):
+            for file in self._folder.iterdir():
+                if file.stat().st_mtime < oldest:
+                    file.unlink()
 
     def remember(
         self,

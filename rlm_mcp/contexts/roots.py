@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rlm_mcp.contexts.listing import shown
 from rlm_mcp.errors import SourceForbidden
-from rlm_mcp.types import LoadRules
+from rlm_mcp.rules import LoadRules
 
 
 def require_within(path: Path, rules: LoadRules) -> None:

@@ -10,6 +10,7 @@ One that was damaged is replaced when its content is loaded again.
 
 import difflib
 import re
+from collections.abc import Collection
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -17,8 +18,10 @@ from pathlib import Path
 
 from rlm_mcp.contexts.catalogue import Catalogue, from_folder
 from rlm_mcp.contexts.draft import Draft, new_draft
+from rlm_mcp.contexts.expiry import expire, touch
 from rlm_mcp.contexts.recall import Recall
 from rlm_mcp.errors import StoreFailed, UnknownContext
+from rlm_mcp.rules import Keeping
 from rlm_mcp.types import ContextInfo
 
 _ID = re.compile(r"ctx_[0-9a-f]{20}")
@@ -80,6 +83,16 @@ class ContextStore:
             ArgumentInvalid: the context has no such document.
         """
         return self.catalogue(info.id).lines(path, first, last)
+
+    def touch(self, id: str) -> None:
+        """Note that a context is used now: its time to expire begins anew."""
+        touch(self._root / id)
+
+    def expire(self, cited: Collection[str], keeping: Keeping) -> tuple[str, ...]:
+        """Remove what is too old or too much, and return its ids; see `contexts.expiry`."""
+        gone = expire([self._root / known for known in self._ids()], cited, keeping)
+        self.recall.forget(keeping.days)
+        return tuple(gone)
 
     def draft(self, *, headed: bool) -> AbstractContextManager[Draft]:
         """A new snapshot to write.

@@ -8,10 +8,13 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import marshal
+import os
 import secrets
 import sys
 import sysconfig
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -46,6 +49,7 @@ LEFT_OUT = {
 }
 # ctypes is needed to lock the box; the guest takes it out of reach by name before code runs.
 NEEDED = ("ctypes",)
+_KEPT_S = 30 * 24 * 3600
 EXTENSIONS = tuple(importlib.machinery.EXTENSION_SUFFIXES)
 
 
@@ -69,12 +73,24 @@ def build(cache: Path) -> Program:
         digest.update(path.read_bytes())
     digest.update(Path(__file__).read_bytes())
     target = cache / f"guest-{sys.implementation.cache_tag}-{digest.hexdigest()[:16]}.bin"
-    if not target.exists():
+    if target.exists():
+        os.utime(target)
+    else:
         cache.mkdir(parents=True, exist_ok=True)
         beside = target.with_suffix(f".{secrets.token_hex(4)}")
         beside.write_bytes(_content())
         beside.replace(target)
+        _sweep(cache)
     return Program(target, (GUEST / "loader.py").read_text(encoding="utf-8"))
+
+
+def _sweep(cache: Path) -> None:
+    """Remove programs of earlier versions that no server was started with for long."""
+    oldest = time.time() - _KEPT_S
+    for old in cache.glob("guest-*"):
+        with suppress(OSError):
+            if old.stat().st_mtime < oldest:
+                old.unlink()
 
 
 def _content() -> bytes:

@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from rlm_mcp.errors import UnknownRun
-from rlm_mcp.events import Event, from_json
+from rlm_mcp.events import Event, RunStarted, from_json
 from rlm_mcp.protocols import Sink
 from rlm_mcp.runs.tables import connect
 from rlm_mcp.runs.writer import JournalSink, Writer, guarded
@@ -32,6 +32,7 @@ WHOSE = {
     "day": "day = ?",
 }
 ALL = "SELECT seq, at, record FROM events WHERE run = ? ORDER BY seq"
+STARTS = "SELECT seq, at, record FROM runs JOIN events ON run = id AND seq = 1"
 ENDING = """
 SELECT seq, at, record FROM events WHERE run = ? AND node = '' AND kind IN ('RunEnded', 'RunFailed')
 ORDER BY seq DESC LIMIT 1
@@ -134,6 +135,10 @@ class Journal:
         rows = await self._read("SELECT * FROM runs ORDER BY started DESC LIMIT ?", (limit,))
         return [RunRow(*row) for row in rows]
 
+    async def cited(self) -> set[str]:
+        """The ids of the contexts that any run was asked about."""
+        return await self._query(STARTS, (), _contexts)
+
     async def has_session(self, handle: str) -> bool:
         """Whether a session of that handle was ever claimed."""
         return bool(await self._read("SELECT 1 FROM sessions WHERE handle = ?", (handle,)))
@@ -182,6 +187,12 @@ class Journal:
 
         async with self._reading:
             return await guarded(work)
+
+
+def _contexts(rows: Iterator[tuple[int, str, str]]) -> set[str]:
+    starts = (row.event for row in _recorded(rows))
+    cited = (start.contexts for start in starts if isinstance(start, RunStarted))
+    return {context for contexts in cited for context, _ in contexts}
 
 
 def _recorded(rows: Iterator[tuple[int, str, str]]) -> Iterator[Recorded]:

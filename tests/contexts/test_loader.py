@@ -18,6 +18,7 @@ from rlm_mcp.errors import (
     SourceUnreadable,
     StoreFailed,
 )
+from rlm_mcp.rules import LoadRules
 from rlm_mcp.types import Skip, TextKind
 
 pytestmark = pytest.mark.anyio
@@ -272,7 +273,7 @@ async def test_more_text_than_the_disk_has_room_for_is_refused_unread(store, tre
     assert (await load(store, [str(folder)])).documents == 2
     os.truncate(folder / "b.txt", beyond)
     with pytest.raises(StoreFailed, match=rf"largest file is b\.txt with {beyond:,}\."):
-        await load(store, [str(folder)])
+        await load(store, [str(folder)], rules=LoadRules(None, False, 9 * beyond, beyond))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 
 from rlm_mcp.contexts.loader import load
 from rlm_mcp.errors import SourceForbidden, SourceMissing
+from rlm_mcp.rules import LoadRules
 from rlm_mcp.settings import Settings
-from rlm_mcp.types import LoadRules
 
 pytestmark = pytest.mark.anyio
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n"

@@ -1,0 +1,28 @@
+"""What may be loaded, and how long it is kept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRules:
+    """What may be loaded. `roots` are the folders it must lie in, None for anywhere.
+
+    `secrets` lets files of folders through that look like keys or passwords. `most_bytes` and
+    `most_files` bound one load, `most_file_bytes` one document of it, in bytes of the source (of
+    what an archive holds, unpacked).
+    """
+
+    roots: tuple[Path, ...] | None = None
+    secrets: bool = False
+    most_bytes: int = 64 * 10**9
+    most_file_bytes: int = 64 * 10**9
+    most_files: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How long contexts stay, in days since their last use, and how many bytes all may have."""
+
+    days: float
+    bytes: int

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -36,10 +37,14 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What a source is asked with: the rules that hold, and the tick it calls while it looks."""
+    """What a source is asked with: the rules that hold, and the tick it calls while it looks.
+
+    What a source needs open until its entries are read goes on the `stack`.
+    """
 
     rules: LoadRules
     tick: Tick
+    stack: ExitStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +77,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Everything one source offers, in path order. Paths are relative to `folder`, an absolute one.
+    """Everything one source offers. Paths are relative to `folder`, an absolute one.
 
     `named` says that its one entry is what the user named, so that a failure to read it is an error
-    and not a skip.
+    and not a skip. The entries are in path order, `streamed` ones in that in which they are read.
     """
 
     name: str
@@ -83,10 +88,14 @@ class Listing:
     entries: tuple[Entry, ...]
     skipped: tuple[Skip, ...] = ()
     named: bool = False
+    streamed: bool = False
 
 
 def merged(listings: Sequence[Listing]) -> Listing:
-    """Several listings as one, below the deepest folder they share; what is in two counts once."""
+    """Several listings as one, below the deepest folder they share; what is in two counts once.
+
+    It is in path order, or with a streamed one among them in the order given.
+    """
     if len(listings) == 1:
         return listings[0]
     folder = os.path.commonpath([listing.folder for listing in listings])
@@ -99,11 +108,13 @@ def merged(listings: Sequence[Listing]) -> Listing:
             entries[below + entry.path] = replace(entry, path=below + entry.path)
         for skip in listing.skipped:
             skipped[below + skip.path] = Skip(below + skip.path, skip.reason)
+    streamed = any(listing.streamed for listing in listings)
     return Listing(
         name=f"{listings[0].name} and {len(listings) - 1} more",
         folder=folder,
-        entries=tuple(entries[path] for path in sorted(entries)),
+        entries=tuple(entries[path] for path in (entries if streamed else sorted(entries))),
         skipped=tuple(skipped[path] for path in sorted(skipped)),
+        streamed=streamed,
     )
 
 

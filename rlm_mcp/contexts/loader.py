@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -53,8 +54,7 @@ async def load(
     if bool(sources) == bool(texts) or not all(sources):
         raise ArgumentInvalid("Give sources or a text, one of the two.", "Name what to load.")
     wanted: list[Source] = [*sources, *(Text(content, key) for key, content in texts.items())]
-    asking = Asking(rules, from_thread.check_cancelled)
-    loading = partial(_load, store, wanted, name, asking, progress)
+    loading = partial(_load, store, wanted, name, rules, progress)
     try:
         return await to_thread.run_sync(loading)
     except MemoryError as error:
@@ -67,24 +67,31 @@ def _load(
     store: ContextStore,
     sources: list[Source],
     name: str | None,
-    asking: Asking,
+    rules: LoadRules,
     progress: Progress | None,
 ) -> ContextInfo:
     began_ns = time.time_ns()
-    offered = merged([_offer(source, asking) for source in sources])
-    listing = within(offered, asking.rules, asking.tick)
-    name = name or listing.name
-    before = _before(store, listing)
-    if before and before.remembered.holds(listing):
-        unread = (Skip(path, reason) for path, reason in before.remembered.skipped.items())
-        store.touch(before.remembered.id)
-        skipped = sorted({*listing.skipped, *unread}, key=attrgetter("path"))
-        return replace(before.catalogue.info, name=name, skipped=tuple(skipped))
-    ingest = Ingest(store, listing, name, asking.rules, before, progress)
-    info = ingest.run()
+    with ExitStack() as stack:
+        asking = Asking(rules, from_thread.check_cancelled, stack)
+        listing = within(merged([_offer(each, asking) for each in sources]), rules, asking.tick)
+        before = _before(store, listing)
+        if before and before.remembered.holds(listing):
+            return _recognised(store, listing, before, name)
+        ingest = Ingest(store, listing, name or listing.name, rules, before, progress)
+        info = ingest.run()
     store.touch(info.id)
     store.recall.remember(listing, began_ns, info.id, ingest.digests, ingest.unread)
     return info
+
+
+def _recognised(
+    store: ContextStore, listing: Listing, before: Before, name: str | None
+) -> ContextInfo:
+    """Nothing has changed: nothing is read."""
+    store.touch(before.remembered.id)
+    unread = (Skip(path, reason) for path, reason in before.remembered.skipped.items())
+    skipped = sorted({*listing.skipped, *unread}, key=attrgetter("path"))
+    return replace(before.catalogue.info, name=name or listing.name, skipped=tuple(skipped))
 
 
 def _before(store: ContextStore, listing: Listing) -> Before | None:

@@ -12,17 +12,17 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from rlm_mcp.contexts import secrets
+from rlm_mcp.contexts.files import changed_ns, chunks, opened, stamp
 from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, Tick, reason_of, shown
-from rlm_mcp.contexts.reading import CHUNK_BYTES, pieces
+from rlm_mcp.contexts.reading import pieces
 from rlm_mcp.contexts.roots import require_within
 from rlm_mcp.contexts.secrets import is_secret, may_be_secret
+from rlm_mcp.contexts.unpack import Unpacked, blocks, damage, is_archive, is_packed
 from rlm_mcp.contexts.walk import WalkedFile, kind_of, walk
-from rlm_mcp.errors import SourceForbidden, SourceMissing, SourceUnreadable
+from rlm_mcp.errors import SourceForbidden, SourceMissing, SourceTooLarge, SourceUnreadable
 from rlm_mcp.types import Skip
 
-_UNSIZED_BYTES = 64 << 20
-# A listed file may be a link or a pipe by now: the one is not followed, the other not waited for.
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_ARCHIVE = "archive; name it to load it"
 
 
 def offer(source: Source, asking: Asking) -> Listing | None:
@@ -71,12 +71,12 @@ def _folder(folder: Path, asking: Asking) -> Listing:
 
 
 def _spared(files: list[WalkedFile], skipped: list[Skip], asking: Asking) -> list[WalkedFile]:
-    """The files whose names do not tell of secrets; the others become skips."""
-    if asking.rules.secrets:
-        return files
-    hidden = {file.path for file in files if is_secret(file.path)}
-    skipped += (Skip(shown(path), secrets.REASON) for path in hidden)
-    return [file for file in files if file.path not in hidden]
+    """The files whose names do not tell of secrets or archives; the others become skips."""
+    reasons = {file.path: _ARCHIVE for file in files if is_archive(file.path)}
+    if not asking.rules.secrets:
+        reasons |= {file.path: secrets.REASON for file in files if is_secret(file.path)}
+    skipped += (Skip(shown(path), reason) for path, reason in reasons.items())
+    return [file for file in files if file.path not in reasons]
 
 
 def _glob(pattern: Path, asking: Asking) -> Listing:
@@ -157,40 +157,27 @@ def _listing(
 
 def _entry(path: str, file: str, status: os.stat_result, *, guarded: bool = False) -> Entry:
     """`guarded`: a secret in it keeps it out."""
-    content_ns, inode_ns = status.st_mtime_ns, status.st_ctime_ns
     return Entry(
         path=path,
         read=partial(_read, file, status, guarded=guarded),
-        stamp=f"{status.st_dev} {status.st_ino} {status.st_size} {content_ns} {inode_ns} {guarded}",
-        changed_ns=max(content_ns, inode_ns),
+        stamp=f"{stamp(status)} {guarded}",
+        changed_ns=changed_ns(status),
         bytes=status.st_size,
     )
 
 
 def _read(file: str, listed: os.stat_result, *, guarded: bool) -> Iterator[Piece]:
+    with opened(file, listed) as (number, size):
+        raw = _unpacked(number, file) if is_packed(file) else chunks(number, size)
+        yield from pieces(raw, guarded=guarded)
+
+
+def _unpacked(number: int, file: str) -> Iterator[bytes]:
     try:
-        number = os.open(file, _FLAGS)
-        try:
-            # A folder above it may be a link by now.
-            now = os.fstat(number)
-            if not stat.S_ISREG(now.st_mode) or not os.path.samestat(now, listed):
-                raise SourceUnreadable("changed while it was read", "Load it again.")
-            yield from pieces(_chunks(number, now.st_size), guarded=guarded)
-        finally:
-            os.close(number)
-    except OSError as error:
-        raise SourceUnreadable(reason_of(error), "Mend that or name another file.") from error
-
-
-def _chunks(number: int, size: int) -> Iterator[bytes]:
-    """The bytes a file had when it was opened: one that is written to meanwhile ends there."""
-    # What the system makes up, as in /proc, has no size.
-    left = size or _UNSIZED_BYTES
-    while left > 0 and (chunk := os.read(number, min(left, CHUNK_BYTES))):
-        left -= len(chunk)
-        yield chunk
-    if size and left > 0:
-        raise SourceUnreadable("became shorter while it was read", "Load it again.")
+        with damage(), os.fdopen(number, "rb", closefd=False) as packed:
+            yield from blocks(Unpacked(packed, file))
+    except SourceTooLarge as error:
+        raise SourceUnreadable(error.message, error.hint) from error
 
 
 def _missing(path: Path) -> SourceMissing:

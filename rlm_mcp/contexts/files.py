@@ -1,0 +1,61 @@
+"""Regular files, opened so that a link or a pipe put in their place meanwhile is noticed."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rlm_mcp.contexts.listing import Stamp, reason_of
+from rlm_mcp.contexts.reading import CHUNK_BYTES
+from rlm_mcp.errors import SourceUnreadable
+
+_UNSIZED_BYTES = 64 << 20
+# A listed file may be a link or a pipe by now: the one is not followed, the other not waited for.
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+@contextmanager
+def opened(file: str, listed: os.stat_result) -> Iterator[tuple[int, int]]:
+    """The descriptor and the size, in bytes, of the file that was `listed`.
+
+    Raises:
+        SourceUnreadable: it cannot be opened or read, or is another one now.
+    """
+    try:
+        number = os.open(file, _FLAGS)
+        try:
+            # A folder above it may be a link by now.
+            now = os.fstat(number)
+            if not stat.S_ISREG(now.st_mode) or not os.path.samestat(now, listed):
+                raise SourceUnreadable("changed while it was read", "Load it again.")
+            yield number, now.st_size
+        finally:
+            os.close(number)
+    except OSError as error:
+        raise SourceUnreadable(reason_of(error), "Mend that or name another file.") from error
+
+
+def chunks(number: int, size: int) -> Iterator[bytes]:
+    """The bytes a file had when it was opened: one that is written to meanwhile ends there.
+
+    Raises:
+        SourceUnreadable: it became shorter.
+    """
+    # What the system makes up, as in /proc, has no size.
+    left = size or _UNSIZED_BYTES
+    while left > 0 and (chunk := os.read(number, min(left, CHUNK_BYTES))):
+        left -= len(chunk)
+        yield chunk
+    if size and left > 0:
+        raise SourceUnreadable("became shorter while it was read", "Load it again.")
+
+
+def stamp(status: os.stat_result) -> Stamp:
+    """What changes with a file's content."""
+    times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+    return f"{status.st_dev} {status.st_ino} {status.st_size} {times}"
+
+
+def changed_ns(status: os.stat_result) -> int:
+    """When its content or its inode last changed, in nanoseconds."""
+    return max(status.st_mtime_ns, status.st_ctime_ns)

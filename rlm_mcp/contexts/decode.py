@@ -8,7 +8,7 @@ stays CRLF.
 import codecs
 import re
 
-_SNIFF_BYTES = 8 << 10
+SNIFF_BYTES = 8 << 10
 _SAMPLE_BYTES = 64 << 10
 _DECLARED_BYTES = 1 << 10
 _ESCAPING = "surrogateescape"
@@ -30,7 +30,7 @@ _ASCII = bytes(range(128))
 
 def is_binary(head: bytes) -> bool:
     """Whether a file that begins with `head` is no text: a NUL byte in its first 8 KiB."""
-    return b"\0" in head[:_SNIFF_BYTES] and not any(head.startswith(m) for m, _ in _WIDE_MARKS)
+    return b"\0" in head[:SNIFF_BYTES] and not any(head.startswith(m) for m, _ in _WIDE_MARKS)
 
 
 class Decoder:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import stat
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,29 +10,19 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from rlm_mcp.contexts import git
 from rlm_mcp.contexts.listing import Tick
 
 Rules = Callable[[str], bool]
 """Whether a path relative to the folder is ignored; a folder's path ends in a slash."""
 
 _LIST = ["ls-files", "--others", "--ignored", "--directory", "-z"]
-_POLL_S = 0.2
 _GIT_S = 20.0
 _RULES_BYTES = 128 << 10
 _RULE_CHARS = 1024
 _RULE_STARS = 3
 # The folder may be hostile: a link is not followed, a pipe not waited for.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-_ENVIRONMENT = {
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_NO_LAZY_FETCH": "1",
-    # Git before 2.45 fetches missing objects all the same, by a command the repository names.
-    "GIT_ALLOW_PROTOCOL": "none",
-    # Of one allocation: rules of any size are read at once.
-    "GIT_ALLOC_LIMIT": "512m",
-}
-_COMMAND = ["git", "-c", "core.fsmonitor=false", "-c", "safe.bareRepository=explicit"]
 
 
 class RuleBook:
@@ -75,31 +64,9 @@ class RuleBook:
         if self._git_s <= 0:
             return None
         began_s = time.monotonic()
-        own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-        with subprocess.Popen(
-            [*_COMMAND, *arguments],
-            cwd=folder,
-            env=own | _ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        ) as git:
-            try:
-                printed = self._printed(git, began_s + self._git_s)
-            except BaseException:
-                git.kill()
-                raise
+        printed = git.output(arguments, folder, self._git_s, self._tick)
         self._git_s -= time.monotonic() - began_s
-        return set(os.fsdecode(printed).split("\0")) if git.returncode == 0 else None
-
-    def _printed(self, git: subprocess.Popen[bytes], until_s: float) -> bytes:
-        while True:
-            try:
-                return git.communicate(timeout=_POLL_S)[0]
-            except subprocess.TimeoutExpired:
-                self._tick()
-                if time.monotonic() > until_s:
-                    git.kill()
+        return None if printed is None else set(os.fsdecode(printed).split("\0"))
 
 
 class _Specs:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from rlm_mcp.contexts import secrets
-from rlm_mcp.contexts.decode import Decoder, is_binary
+from rlm_mcp.contexts.decode import SNIFF_BYTES, Decoder, is_binary
 from rlm_mcp.contexts.listing import Piece
 from rlm_mcp.errors import SourceEmpty, SourceUnreadable
 
@@ -11,7 +11,7 @@ CHUNK_BYTES = 256 << 10
 
 
 def pieces(chunks: Iterator[bytes], *, guarded: bool = False) -> Iterator[Piece]:
-    """The text of one document's bytes, which come in chunks of about 256 KiB.
+    """The text of one document's bytes, which come in chunks of at most 256 KiB or so.
 
     `guarded` refuses what shows a key or a token at its beginning.
 
@@ -19,14 +19,16 @@ def pieces(chunks: Iterator[bytes], *, guarded: bool = False) -> Iterator[Piece]
         SourceEmpty: it is no text, or a secret.
         SourceUnreadable: it stops being text on the way.
     """
-    chunk = next(chunks, b"")
-    if is_binary(chunk):
+    head = next(chunks, b"")
+    while len(head) < SNIFF_BYTES and (more := next(chunks, b"")):
+        head += more
+    if is_binary(head):
         raise SourceEmpty("binary", "Name a file that holds text.")
-    if guarded and secrets.shows_secret(chunk):
+    if guarded and secrets.shows_secret(head):
         raise SourceEmpty(secrets.REASON, "Name the file itself.")
-    decoder = Decoder(chunk)
-    yield Piece(*decoder.decode(chunk), len(chunk), decoder.encoding)
-    size = len(chunk)
+    decoder = Decoder(head)
+    yield Piece(*decoder.decode(head), len(head), decoder.encoding)
+    size = len(head)
     for chunk in chunks:
         if decoder.ends_before(chunk):
             reason = f"binary from byte {size} on"

@@ -17,16 +17,13 @@ MB = 1 << 20
 
 def git(folder, *arguments):
     own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    who = [
-        "-c",
-        "user.name=me",
-        "-c",
-        "user.email=me@example.org",
-        "-c",
-        "protocol.file.allow=always",
-    ]
+    own |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    given = {"user.name": "me", "user.email": "me@example.org", "protocol.file.allow": "always"}
+    command = ["git"]
+    for key, value in given.items():
+        command += ["-c", f"{key}={value}"]
     done = subprocess.run(
-        ["git", *who, *arguments], cwd=folder, env=own | name, check=True, capture_output=True
+        [*command, *arguments], cwd=folder, env=own, check=True, capture_output=True
     )
     return done.stdout.decode().strip()
 

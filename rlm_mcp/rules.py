@@ -2,19 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class LoadRules:
     """What may be loaded. `roots` are the folders it must lie in, None for anywhere.
 
-    `secrets` lets files of folders through that look like keys or passwords. `most_bytes` and
-    `most_files` bound one load, `most_file_bytes` one document of it, in bytes of the source (of
-    what an archive holds, unpacked).
+    `http` lets URLs be loaded, from public addresses or from any. `secrets` lets files of folders
+    through that look like keys or passwords. `most_bytes` and `most_files` bound one load,
+    `most_file_bytes` one document of it, in bytes of the source (of what an archive holds,
+    unpacked).
     """
 
     roots: tuple[Path, ...] | None = None
     secrets: bool = False
+    http: Literal["off", "public", "any"] = "off"
     most_bytes: int = 64 * 10**9
     most_file_bytes: int = 64 * 10**9
     most_files: int = 1_000_000

@@ -89,6 +89,10 @@ class Settings(BaseModel):
     secrets: bool = Field(
         default=False, description="Load files of folders that look like keys or passwords, too."
     )
+    http: Literal["off", "public", "any"] = Field(
+        default="off",
+        description="URLs a client may load: none, those at public addresses, or all.",
+    )
     max_load_gb: float = Field(default=64, gt=0, description="Most that one load may hold, GB.")
     max_file_gb: float = Field(
         default=64, gt=0, description="Largest file of a load, GB; larger ones are left out."
@@ -155,6 +159,7 @@ class Settings(BaseModel):
         return LoadRules(
             roots=self._roots,
             secrets=self.secrets,
+            http=self.http,
             most_bytes=round(self.max_load_gb * GB),
             most_file_bytes=round(self.max_file_gb * GB),
             most_files=self.max_files,

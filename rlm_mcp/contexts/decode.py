@@ -36,10 +36,11 @@ def is_binary(head: bytes) -> bool:
 class Decoder:
     """Decodes one file's bytes. `head` is its beginning, at least its first four bytes.
 
-    `encoding` is what the bytes so far were taken for.
+    `declared` is what came with it, such as an HTTP content type. `encoding` is what the bytes so
+    far were taken for.
     """
 
-    def __init__(self, head: bytes) -> None:
+    def __init__(self, head: bytes, declared: bytes = b"") -> None:
         self.encoding = "utf-8"
         self._strip = 0
         self._rest = b""
@@ -47,7 +48,7 @@ class Decoder:
         self._codec: codecs.IncrementalDecoder | None = None
         if not head[:1].isascii() or head[:1] == b"\0":
             self._obey_mark(head)
-        self._head = head[:_DECLARED_BYTES]
+        self._head = declared + b"\n" + head[:_DECLARED_BYTES]
 
     def _obey_mark(self, head: bytes) -> None:
         for mark, name in _WIDE_MARKS:

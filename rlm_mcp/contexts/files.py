@@ -5,9 +5,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rlm_mcp.contexts.listing import Stamp, reason_of
-from rlm_mcp.contexts.reading import CHUNK_BYTES
-from rlm_mcp.errors import SourceUnreadable
+from rlm_mcp.contexts.listing import Piece, Stamp, reason_of
+from rlm_mcp.contexts.reading import CHUNK_BYTES, pieces
+from rlm_mcp.contexts.unpack import Unpacked, blocks, damage, is_packed
+from rlm_mcp.errors import SourceTooLarge, SourceUnreadable
 
 _UNSIZED_BYTES = 64 << 20
 # A listed file may be a link or a pipe by now: the one is not followed, the other not waited for.
@@ -48,6 +49,25 @@ def chunks(number: int, size: int) -> Iterator[bytes]:
         yield chunk
     if size and left > 0:
         raise SourceUnreadable("became shorter while it was read", "Load it again.")
+
+
+def document(file: str, listed: os.stat_result, *, guarded: bool = False) -> Iterator[Piece]:
+    """The text of a file, of a compressed one what it holds; see `reading.pieces` for `guarded`.
+
+    Raises:
+        SourceEmpty, SourceUnreadable: see `pieces`, `opened`, `chunks` and `unpack`.
+    """
+    with opened(file, listed) as (number, size):
+        raw = _unpacked(number, file) if is_packed(file) else chunks(number, size)
+        yield from pieces(raw, guarded=guarded)
+
+
+def _unpacked(number: int, file: str) -> Iterator[bytes]:
+    try:
+        with damage(), os.fdopen(number, "rb", closefd=False) as packed:
+            yield from blocks(Unpacked(packed, file))
+    except SourceTooLarge as error:
+        raise SourceUnreadable(error.message, error.hint) from error
 
 
 def stamp(status: os.stat_result) -> Stamp:

@@ -10,10 +10,13 @@ from rlm_mcp.errors import SourceEmpty, SourceUnreadable
 CHUNK_BYTES = 256 << 10
 
 
-def pieces(chunks: Iterator[bytes], *, guarded: bool = False) -> Iterator[Piece]:
+def pieces(
+    chunks: Iterator[bytes], *, guarded: bool = False, declared: bytes = b""
+) -> Iterator[Piece]:
     """The text of one document's bytes, which come in chunks of at most 256 KiB or so.
 
-    `guarded` refuses what shows a key or a token at its beginning.
+    `guarded` refuses what shows a key or a token at its beginning. `declared` is a content type
+    that came with it.
 
     Raises:
         SourceEmpty: it is no text, or a secret.
@@ -26,7 +29,7 @@ def pieces(chunks: Iterator[bytes], *, guarded: bool = False) -> Iterator[Piece]
         raise SourceEmpty("binary", "Name a file that holds text.")
     if guarded and secrets.shows_secret(head):
         raise SourceEmpty(secrets.REASON, "Name the file itself.")
-    decoder = Decoder(head)
+    decoder = Decoder(head, declared)
     yield Piece(*decoder.decode(head), len(head), decoder.encoding)
     size = len(head)
     for chunk in chunks:

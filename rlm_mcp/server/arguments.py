@@ -36,7 +36,9 @@ class LoadContext(Arguments):
     """Of load_context."""
 
     source: Annotated[str | list[str] | None, Unwrapped] = Field(
-        default=None, description="Absolute paths of files, folders or globs."
+        default=None,
+        description="Absolute paths of files, folders, globs or archives. `folder@revision`: as git has"
+        " it. `rotated:/x/app.log`: its old parts too. https:// if allowed.",
     )
     text: str | None = Field(default=None, description="Text to load instead.")
     name: str | None = Field(default=None, description="To call it by.")

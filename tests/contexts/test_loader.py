@@ -273,7 +273,9 @@ async def test_more_text_than_the_disk_has_room_for_is_refused_unread(store, tre
     assert (await load(store, [str(folder)])).documents == 2
     os.truncate(folder / "b.txt", beyond)
     with pytest.raises(StoreFailed, match=rf"largest file is b\.txt with {beyond:,}\."):
-        await load(store, [str(folder)], rules=LoadRules(None, False, 9 * beyond, beyond))
+        await load(
+            store, [str(folder)], rules=LoadRules(most_bytes=9 * beyond, most_file_bytes=beyond)
+        )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import difflib
 import glob
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -12,14 +12,13 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from rlm_mcp.contexts import secrets
-from rlm_mcp.contexts.files import changed_ns, chunks, opened, stamp
-from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, Tick, reason_of, shown
-from rlm_mcp.contexts.reading import pieces
+from rlm_mcp.contexts.files import changed_ns, document, stamp
+from rlm_mcp.contexts.listing import Asking, Entry, Listing, Source, Tick, reason_of, shown
 from rlm_mcp.contexts.roots import require_within
 from rlm_mcp.contexts.secrets import is_secret, may_be_secret
-from rlm_mcp.contexts.unpack import Unpacked, blocks, damage, is_archive, is_packed
+from rlm_mcp.contexts.unpack import is_archive
 from rlm_mcp.contexts.walk import WalkedFile, kind_of, walk
-from rlm_mcp.errors import SourceForbidden, SourceMissing, SourceTooLarge, SourceUnreadable
+from rlm_mcp.errors import SourceForbidden, SourceMissing, SourceUnreadable
 from rlm_mcp.types import Skip
 
 _ARCHIVE = "archive; name it to load it"
@@ -159,25 +158,11 @@ def _entry(path: str, file: str, status: os.stat_result, *, guarded: bool = Fals
     """`guarded`: a secret in it keeps it out."""
     return Entry(
         path=path,
-        read=partial(_read, file, status, guarded=guarded),
+        read=partial(document, file, status, guarded=guarded),
         stamp=f"{stamp(status)} {guarded}",
         changed_ns=changed_ns(status),
         bytes=status.st_size,
     )
-
-
-def _read(file: str, listed: os.stat_result, *, guarded: bool) -> Iterator[Piece]:
-    with opened(file, listed) as (number, size):
-        raw = _unpacked(number, file) if is_packed(file) else chunks(number, size)
-        yield from pieces(raw, guarded=guarded)
-
-
-def _unpacked(number: int, file: str) -> Iterator[bytes]:
-    try:
-        with damage(), os.fdopen(number, "rb", closefd=False) as packed:
-            yield from blocks(Unpacked(packed, file))
-    except SourceTooLarge as error:
-        raise SourceUnreadable(error.message, error.hint) from error
 
 
 def _missing(path: Path) -> SourceMissing:

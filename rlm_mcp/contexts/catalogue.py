@@ -4,6 +4,7 @@ import difflib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rlm_mcp.errors import ArgumentInvalid, StoreFailed
 from rlm_mcp.types import UTF8, ContextInfo, Document, Skip, TextKind
 
 FORMAT = 2
+_NEAREST_OF = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,19 @@ class Catalogue:
     def find(self, path: str) -> Document | None:
         """The document at `path`, None if there is none."""
         return self._by_path.get(path)
+
+    def require(self, path: str) -> Document:
+        """The document at `path`.
+
+        Raises:
+            ArgumentInvalid: there is none.
+        """
+        document = self.find(path)
+        if document is None:
+            near = difflib.get_close_matches(path, islice(self._by_path, _NEAREST_OF), n=1)
+            hint = f"Did you mean {near[0]}?" if near else "Name a document of the context."
+            raise ArgumentInvalid(f"{self.info.name} has no document {path}.", hint)
+        return document
 
     def at(self, offset: int) -> tuple[Document, int] | None:
         """The document and its line, from 1, that a character of the context stands in.
@@ -60,11 +75,7 @@ class Catalogue:
         Raises:
             ArgumentInvalid: the context has no such document.
         """
-        document = self.find(path)
-        if document is None:
-            near = difflib.get_close_matches(path, self._by_path, n=1)
-            hint = f"Did you mean {near[0]}?" if near else "Name a document of the context."
-            raise ArgumentInvalid(f"{self.info.name} has no document {path}.", hint)
+        document = self.require(path)
         found: list[str] = []
         room = self.info.chars if most_chars is None else most_chars
         for piece in self._lines(document, max(first, 1), last):

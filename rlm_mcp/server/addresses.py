@@ -39,7 +39,7 @@ def text_uri(id: str) -> str:
 
 def file_uri(id: str, path: str) -> str:
     """Where a document of a context is."""
-    return f"{context_uri(id)}/file/{quote(path)}"
+    return f"{context_uri(id)}/files/{quote(path)}"
 
 
 def run_uri(id: str) -> str:

@@ -37,8 +37,8 @@ class LoadContext(Arguments):
 
     source: Annotated[str | list[str] | None, Unwrapped] = Field(
         default=None,
-        description="Absolute paths of files, folders, globs or archives. `folder@revision`: as git has"
-        " it. `rotated:/x/app.log`: its old parts too. https:// if allowed.",
+        description="Absolute paths of files, folders, globs or archives. `folder@revision`: as"
+        " git has it. `rotated:/x/app.log`: its old parts too. https:// if allowed.",
     )
     text: str | None = Field(default=None, description="Text to load instead.")
     name: str | None = Field(default=None, description="To call it by.")

@@ -12,6 +12,7 @@ from rlm_mcp.errors import RlmError
 from rlm_mcp.server import resources
 from rlm_mcp.server.app import App
 from rlm_mcp.server.arguments import parse
+from rlm_mcp.server.completion import completed
 from rlm_mcp.server.schemas import input_schema, output_schema
 from rlm_mcp.server.sessions import Request
 from rlm_mcp.server.tools import TOOLS, Told, Tool, find_tool
@@ -74,6 +75,9 @@ def build_server(app: App) -> RlmServer:
     ) -> types.ReadResourceResult:
         return await resources.read_resource(app, str(params.uri))
 
+    async def complete(_: Request, params: types.CompleteRequestParams) -> types.CompleteResult:
+        return types.CompleteResult(completion=await completed(app, params))
+
     return RlmServer(
         "rlm-mcp",
         version=version("rlm-mcp"),
@@ -88,6 +92,7 @@ def build_server(app: App) -> RlmServer:
         on_list_resources=list_resources,
         on_list_resource_templates=list_templates,
         on_read_resource=read_resource,
+        on_completion=complete,
         on_subscriptions_listen=ListenHandler(app.bus),
     )
 

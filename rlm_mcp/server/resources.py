@@ -47,8 +47,8 @@ TEMPLATES = [
     types.ResourceTemplate(
         name="file",
         title="Document of a context",
-        uri_template=context_uri("{id}") + "/file/{+path}{?start,end}",
-        description="Its lines from start to end, counted from 1.",
+        uri_template=context_uri("{id}") + "/files/{+path}{?start,end,chars}",
+        description="Its lines from start to end, counted from 1, or its characters, chars=0-500.",
         mime_type="text/plain",
     ),
     types.ResourceTemplate(
@@ -72,7 +72,7 @@ async def list_resources(app: App, cursor: str | None) -> types.ListResourcesRes
     """The contexts of a local client. Over HTTP none: a list would give ids to strangers."""
     if cursor is not None and not cursor.isdecimal():
         raise MCPError(types.INVALID_PARAMS, f"There is no page {cursor!r} of resources.")
-    at, contexts = int(cursor or 0), await _local_contexts(app)
+    at, contexts = int(cursor or 0), await local_contexts(app)
     listed = [
         types.Resource(
             uri=context_uri(info.id),
@@ -87,7 +87,8 @@ async def list_resources(app: App, cursor: str | None) -> types.ListResourcesRes
     return types.ListResourcesResult(resources=listed, next_cursor=more)
 
 
-async def _local_contexts(app: App) -> "list[ContextInfo]":
+async def local_contexts(app: App) -> "list[ContextInfo]":
+    """The contexts of a client on this machine's standard streams; none before it loaded any."""
     handle = app.sessions.implied(LOCAL)
     if handle is None:
         return []  # hosts ask at once: nothing was loaded, so nothing needs to be opened
@@ -137,10 +138,12 @@ def _of_context(service: "Service", catalogue: "Catalogue", address: Address) ->
             start, end = _range(address, length)
             text = catalogue.read(start, end)
             return text + _rest(text_uri(address.id), address, end, length)
-        case Address(part="file", path=path) if path:
+        case Address(part="files", path=path) if path and "chars" in address.query:
+            return _chars(catalogue, path, address)
+        case Address(part="files", path=path) if path:
             return _lines(catalogue, path, address)
     raise UnknownContext(
-        f"A context has no {address.part!r}.", "It has a manifest, /text and /file/PATH."
+        f"A context has no {address.part!r}.", "It has a manifest, /text and /files/PATH."
     )
 
 
@@ -174,12 +177,27 @@ def _manifest(service: "Service", catalogue: "Catalogue", address: Address) -> d
     }
 
 
+def _chars(catalogue: "Catalogue", path: str, address: Address) -> str:
+    document = catalogue.require(path)
+    first, dash, last = address.query["chars"].partition("-")
+    if not (dash and first.isdecimal() and last.isdecimal()):
+        raise ArgumentInvalid("chars is no range.", "Give it as chars=0-500.")
+    start = min(int(first), document.chars)
+    wanted = min(int(last), document.chars)
+    end = min(wanted, start + MOST_CHARS)
+    text = catalogue.read(document.start + start, document.start + end)
+    if end >= wanted:
+        return text
+    more = f"{file_uri(address.id, path)}?chars={end}-{wanted}"
+    return f"{text}\n… [up to character {end:,} of {document.chars:,}; more: {more}]\n"
+
+
 def _lines(catalogue: "Catalogue", path: str, address: Address) -> str:
-    document = catalogue.find(path)
-    total = document.lines if document else 0
+    document = catalogue.require(path)
+    total = document.lines
     first = max(_number(address, "start", 1), 1)
     last = min(_number(address, "end", total), total)
-    # An unknown path is the catalogue's error. A line takes a character at least.
+    # A line takes a character at least.
     text = catalogue.lines(path, first, min(last, first + MOST_CHARS), MOST_CHARS + 1)
     shown = text[:MOST_CHARS]
     if shown != text:
@@ -187,7 +205,8 @@ def _lines(catalogue: "Catalogue", path: str, address: Address) -> str:
     line = first + shown.count("\n") + (not shown.endswith("\n"))
     if shown == text and line > last:
         return text
-    more = f"{file_uri(address.id, path)}?start={line}, or by characters: {text_uri(address.id)}"
+    uri = file_uri(address.id, path)
+    more = f"{uri}?start={line}, or by characters: {uri}?chars=0-{document.chars}"
     return f"{shown}\n… [lines {first:,} to {line - 1:,} of {total:,}; more: {more}]\n"
 
 

@@ -81,13 +81,16 @@ async def test_all_lines_of_a_document_can_be_read_by_following_its_uris(bench, 
         ("?start=2&end=2", "v\n"),
         ("?end=1", "ü\n"),
         ("?start=3&end=99", "w"),
+        ("?chars=0-3", "ü\nv"),
+        ("?chars=4-99", "w"),
+        ("?chars=9-5", ""),
     ],
 )
 async def test_a_range_of_lines_is_read(bench, folder, query, text):
     async with bench() as b:
         context = (await b.call("load_context", source=str(folder)))["context"]
 
-        assert await read(b, f"{context['uri']}/file/short.txt{query}") == text
+        assert await read(b, f"{context['uri']}/files/short.txt{query}") == text
 
 
 async def test_all_of_a_text_can_be_read_by_following_its_uris(bench, era):
@@ -110,10 +113,14 @@ async def test_a_line_longer_than_a_page_is_cut_and_says_where_the_rest_is(bench
     (tmp_path / "wide.txt").write_text("x" * 150_000, encoding="utf-8")
     async with bench() as b:
         context = (await b.call("load_context", source=str(tmp_path / "wide.txt")))["context"]
-        text = await read(b, f"{context['uri']}/file/wide.txt")
+        uri = f"{context['uri']}/files/wide.txt"
+        text = await read(b, uri)
+        first, _, more = (await read(b, f"{uri}?chars=0-150000")).partition("\n… [")
+        second = await read(b, more.partition("more: ")[2].partition("]")[0])
 
     assert text.count("x") < 100_100
-    assert f"{context['uri']}/text" in text
+    assert f"{uri}?chars=0-150000" in text
+    assert first + second == "x" * 150_000
 
 
 async def test_characters_without_a_utf_8_form_do_not_break_the_wire(bench):
@@ -155,7 +162,17 @@ async def test_what_is_not_there_is_invalid_params_with_the_uri(bench, era, uri)
     assert raised.value.error.data == {"uri": uri}
 
 
-@pytest.mark.parametrize("rest", ["/file/none.txt", "/other", "?page=9", "/text?start=x"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "/files/none.txt",
+        "/files/",
+        "/other",
+        "?page=9",
+        "/text?start=x",
+        "/files/short.txt?chars=x",
+    ],
+)
 async def test_what_a_context_does_not_have_is_told(bench, folder, rest):
     async with bench() as b:
         context = (await b.call("load_context", source=str(folder)))["context"]
@@ -186,7 +203,7 @@ async def test_templates_are_listed(bench, era):
     assert [each.uri_template for each in listed.resource_templates] == [
         "rlm://context/{id}{?page}",
         "rlm://context/{id}/text{?start,end}",
-        "rlm://context/{id}/file/{+path}{?start,end}",
+        "rlm://context/{id}/files/{+path}{?start,end,chars}",
         "rlm://run/{id}{?page}",
         "rlm://run/{id}/answer{?start,end}",
     ]

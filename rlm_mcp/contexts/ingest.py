@@ -210,8 +210,8 @@ class Ingest:
         now = time.monotonic()
         if now >= self._due_s:
             self._due_s = now + _PACE_S
-            from_thread.check_cancelled()
             self._report()
+            from_thread.check_cancelled()
 
     def _report(self) -> None:
         if self._progress:

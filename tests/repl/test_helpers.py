@@ -207,3 +207,18 @@ async def test_code_finds_the_helpers_and_gets_them_back(repl, snapshot):
     assert await repl.value("print(read('app/main.py', 9, 9))") == "     9: @cache"
     assert "outline" in await repl.value("help()")
     assert (await repl.value("help(grep)")).startswith("grep(pattern, glob=None, before=0")
+
+
+@needs("helpers")
+async def test_code_finds_the_helpers_for_logs(repl, snapshot):
+    lines = [f"2026-01-02 03:{n:02}:00 INFO job {n} done\n" for n in range(60)]
+    await repl.open(contexts=[snapshot({"app.log": "".join(lines)})])
+    assert await repl.value("w = between('03:10', '03:12'); w.first, w.last, len(w)") == (
+        f"(11, 12, {sum(map(len, lines[10:12]))})"
+    )
+    assert await repl.value("len(list(events(w))), str(parse_time(w))") == (
+        "(2, '2026-01-02 03:10:00')"
+    )
+    assert await repl.value("rate('1h')") == "2026-01-02 03:00:00         60 " + "█" * 40
+    assert await repl.value("templates()[0].text") == "'<*> <*> INFO job <*> done'"
+    assert await repl.value("len(diff_windows(w, context))") == "0"

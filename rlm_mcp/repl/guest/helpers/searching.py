@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from ..contexts import present
@@ -62,8 +62,11 @@ def grep(
     many are given, while .total counts them all.
     """
     found = Matches()
-    text, place = present.context.text, Places()
-    for start, end in _lines(regex.compile(pattern, regex.MULTILINE), mandatory(pattern), glob):
+    text, files, place = present.context.text, present.context.files, Places()
+    spans = [(0, len(text))]
+    if glob is not None:
+        spans = sorted((start, start + chars) for start, chars in files(glob).places.values())
+    for start, end in matching(text, pattern, spans):
         at = place.of(start)
         if at is None:
             continue
@@ -133,12 +136,11 @@ def mandatory(pattern: str) -> str:
     return longest if len(longest) >= LEAST_LITERAL_CHARS and "\n" not in longest else ""
 
 
-def _lines(engine: Any, literal: str, glob: str | None) -> Iterator[tuple[int, int]]:
+def matching(
+    text: str, pattern: str, spans: Iterable[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
     """Start and end of each line that matches. A literal is found far faster than a pattern."""
-    text, files = present.context.text, present.context.files
-    spans = [(0, len(text))]
-    if glob is not None:
-        spans = sorted((start, start + chars) for start, chars in files(glob).places.values())
+    engine, literal = regex.compile(pattern, regex.MULTILINE), mandatory(pattern)
     for first, last in spans:
         position = first
         while position < last:

@@ -13,7 +13,7 @@ from .times import SEARCHED_CHARS, as_in_log, parse_time, stamp_of
 __all__ = ["between", "events", "rate"]
 SHOWN = ("between",)
 HEAD_CHARS = 64
-BLOCK_CHARS = 64 << 10
+BLOCK_CHARS = 4 << 10
 MOST_BUCKETS = 1000
 BAR_CHARS = 40
 SHOWN_EVENTS = 5

@@ -8,7 +8,7 @@ never changes, so that a server's prefix cache serves every turn; what changes s
 from collections.abc import Sequence
 
 from rlm_mcp.types import CellResult, ContextInfo, Variable
-from rlm_mcp.words import count
+from rlm_mcp.words import count, size
 
 SYSTEM = """\
 You answer a question about text that is too long to be shown to you. The text is a variable in
@@ -74,6 +74,7 @@ print(read("src/app.py", 40, 60))
 ```"""
 
 CAPACITY_KNOWN = "one prompt may hold about {chars:,} characters."
+HUGE_BYTES = 1 << 30
 CAPACITY_UNKNOWN = "keep one prompt under about 12,000 characters."
 RECURSION_ON = (
     "a sub-run with a REPL of its own over the\n  text you pass (yours if none). For parts that"
@@ -171,10 +172,20 @@ def describe(loaded: Sequence[Loaded]) -> str:
     lines = [
         f"- contexts[{info.name!r}]: {count(info.documents, 'document')},"
         f" {info.chars:,} characters, {info.lines:,} lines, about {info.tokens_estimate:,} tokens"
+        + _scan(info)
         + (f"\n  {where}" if where else "")
         for info, where in loaded
     ]
     return "Loaded text (not shown; `context` is the first):\n" + "\n".join(lines)
+
+
+def _scan(info: ContextInfo) -> str:
+    """What a look at all of a huge text costs: its characters may be wider than a byte each."""
+    stored = info.chars * info.kind.width
+    if stored < HUGE_BYTES:
+        return ""
+    wide = f" at {info.kind.width} bytes a character" if info.kind.width > 1 else ""
+    return f"; searching all of it reads {size(stored)}{wide}"
 
 
 def listing(variables: Sequence[Variable]) -> str:

@@ -1,6 +1,7 @@
 """The words a root model reads, as golden files."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,8 @@ def test_the_task_names_what_is_loaded_and_what_is_left_from_before(golden):
     ]
     variables = [Variable("hits", "list", 3, "[1, 2, 3]"), Variable("n", "int", None, "7")]
 
+    wide = replace(context("чат.log", 1, 5_000_000_000), kind=TextKind.UCS2)
+    contexts += [(context("big.log", 1, 10_000_000_000), ""), (wide, "")]
     golden("task.txt", prompts.task("Where is {it}?", contexts, variables))
     golden("task-without-text.txt", prompts.task("What is 6 * 7?", [], []))
 

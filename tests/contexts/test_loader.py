@@ -377,3 +377,52 @@ async def test_a_cancelled_load_stops_and_leaves_nothing(store, tree, own_enviro
     assert len(seen) == 1
     assert seen[0].bytes_read < file.stat().st_size
     assert list((own_environment / "contexts").iterdir()) == []
+
+
+async def test_a_file_that_grows_while_it_is_read_ends_where_it_began_to(store, tree):
+    file = tree({"app.log": "line\n" * 100_000}) / "app.log"
+
+    def grow(_):
+        with file.open("a", encoding="utf-8") as log:
+            log.write("more\n" * 1000)
+
+    info = await load(store, [str(file)], progress=grow)
+    assert store.read(info, 0, info.chars) == "line\n" * 100_000
+
+
+async def test_a_file_that_shrinks_while_it_is_read_is_cut_and_says_so(store, tree):
+    folder = tree({"app.log": "line\n" * 400_000, "b": "text"})
+
+    def shrink(_):
+        os.truncate(folder / "app.log", 500_000)
+
+    info = await load(store, [str(folder)], progress=shrink)
+    assert info.skipped == (
+        Skip("app.log", "cut where it broke off: became shorter while it was read"),
+    )
+    assert contents(store, info)["app.log"].startswith("line\n")
+
+
+async def test_a_manifest_says_what_was_decoded_how(store, tree):
+    files = {
+        "a": "plain",
+        "b": "größer".encode("utf-16"),
+        "c": "größer\n" * 50 + "é",
+        "d": b"# coding: koi8-r\n" + "да".encode("koi8-r"),
+        "e": "größer ".encode() * 9 + b"stray \xe9",
+    }
+    info = await load(store, [str(tree(files))])
+    documents = store.catalogue(info.id).documents
+    assert {each.path: each.encoding for each in documents} == {
+        "a": "utf-8",
+        "b": "utf-16-le",
+        "c": "utf-8",
+        "d": "koi8-r",
+        "e": "utf-8 with stray bytes",
+    }
+
+
+async def test_a_nul_far_into_a_text_is_a_character_like_any_other(store, tree):
+    text = "a" * 10_000 + "\0" + "b"
+    info = await load(store, [str(tree({"a": text}) / "a")])
+    assert store.read(info, 0, info.chars) == text

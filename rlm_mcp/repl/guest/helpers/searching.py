@@ -66,6 +66,7 @@ def grep(
     spans = [(0, len(text))]
     if glob is not None:
         spans = sorted((start, start + chars) for start, chars in files(glob).places.values())
+    engine = regex.compile(pattern, regex.MULTILINE)
     for start, end in matching(text, pattern, spans):
         at = place.of(start)
         if at is None:
@@ -75,12 +76,12 @@ def grep(
             break
         if len(found) < limit:
             path, line, first, last = at
-            hit = regex.search(pattern, text[start:end])
+            hit = engine.search(text, start, end)
             found.append(
                 Match(
                     path,
                     line,
-                    _cut(text[start:end], hit.start() if hit else 0),
+                    _cut(text, start, end, hit.start() if hit else start),
                     tuple(_before(text, start, first, before)),
                     tuple(_after(text, end, last, after)),
                 )
@@ -154,18 +155,19 @@ def matching(
             start = text.rfind("\n", position, candidate) + 1 or position
             end = text.find("\n", candidate, last)
             end = last if end < 0 else end
-            if engine.search(text[start:end]):
+            # No slice: a line may be larger than what is left of the memory.
+            if engine.search(text, start, end):
                 yield start, end
             position = end + 1
 
 
-def _cut(line: str, at: int) -> str:
+def _cut(text: str, start: int, end: int, at: int) -> str:
     """A line, or of a long one the part around the match."""
-    if len(line) <= LINE_CHARS:
-        return line
-    start = max(0, min(at - LINE_CHARS // 3, len(line) - LINE_CHARS))
-    head, tail = "…" if start else "", "…" if start + LINE_CHARS < len(line) else ""
-    return f"{head}{line[start : start + LINE_CHARS]}{tail}"
+    if end - start <= LINE_CHARS:
+        return text[start:end]
+    first = max(start, min(at - LINE_CHARS // 3, end - LINE_CHARS))
+    last = first + LINE_CHARS
+    return f"{'…' if first > start else ''}{text[first:last]}{'…' if last < end else ''}"
 
 
 def _before(text: str, start: int, first: int, count: int) -> list[str]:
@@ -173,7 +175,7 @@ def _before(text: str, start: int, first: int, count: int) -> list[str]:
     while len(lines) < count and start > first:
         end = start - 1
         start = max(text.rfind("\n", first, end) + 1, first)
-        lines.insert(0, _cut(text[start:end], 0))
+        lines.insert(0, _cut(text, start, end, start))
     return lines
 
 
@@ -183,5 +185,5 @@ def _after(text: str, end: int, last: int, count: int) -> list[str]:
         start = end + 1
         end = text.find("\n", start, last)
         end = last if end < 0 else end
-        lines.append(_cut(text[start:end], 0))
+        lines.append(_cut(text, start, end, start))
     return lines

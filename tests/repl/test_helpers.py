@@ -200,10 +200,9 @@ def test_python_that_does_not_parse_has_an_outline_all_the_same(loaded):
 
 
 @needs("helpers")
-async def test_code_finds_the_helpers_and_gets_them_back(repl, snapshot):
+async def test_code_finds_the_helpers(repl, snapshot):
     await repl.open(contexts=[snapshot(FILES)])
     assert await repl.value("grep('class App')") == "app/main.py:3: class App:"
-    await repl.run("grep = read = 1")
     assert await repl.value("print(read('app/main.py', 9, 9))") == "     9: @cache"
     assert "outline" in await repl.value("help()")
     assert (await repl.value("help(grep)")).startswith("grep(pattern, glob=None, before=0")
@@ -222,3 +221,24 @@ async def test_code_finds_the_helpers_for_logs(repl, snapshot):
     assert await repl.value("rate('1h')") == "2026-01-02 03:00:00         60 " + "█" * 40
     assert await repl.value("templates()[0].text") == "'<*> <*> INFO job <*> done'"
     assert await repl.value("len(diff_windows(w, context))") == "0"
+
+
+@needs("helpers")
+async def test_code_may_take_a_helpers_name_and_give_it_back(repl, snapshot):
+    await repl.open(contexts=[snapshot(FILES)])
+    result = await repl.run("chunks = [1, 2]; lines = context.split('\\n')[:3]")
+    assert (result.restored, [v.name for v in result.variables]) == ((), ["chunks", "lines"])
+    assert await repl.value("chunks, len(lines)") == "([1, 2], 3)"
+    await repl.open(contexts=[snapshot({"b": "x\ny\n"}, name="other")])
+    assert await repl.value("chunks, len(lines)") == "([1, 2], 3)"
+    result = await repl.run("del chunks, lines")
+    assert result.variables == ()
+    assert await repl.value("len(chunks('a b')), len(lines)") == "(1, 2)"
+
+
+@needs("helpers")
+async def test_lines_are_those_of_what_is_loaded_now(repl, snapshot):
+    await repl.open(contexts=[snapshot({"a": "1\n2\n3\n"})])
+    assert await repl.value("len(lines)") == "3"
+    await repl.open(contexts=[snapshot({"b": "x\ny\n"}, name="other")])
+    assert await repl.value("len(lines)") == "2"

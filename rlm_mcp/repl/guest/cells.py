@@ -81,8 +81,8 @@ class Notebook:
                 sys.stdout.write(f"{name}: {kind}{length} = {preview}\n")
 
         SHOW_VARS.__qualname__, SHOW_VARS.__module__ = "SHOW_VARS", "__main__"
+        self._lent: dict[str, Any] = {**functions()}
         self._ours: dict[str, Any] = {
-            **functions(),
             **Queries(calls).functions,
             **self._finals.functions,
             "SHOW_VARS": SHOW_VARS,
@@ -96,8 +96,27 @@ class Notebook:
 
     def use(self, contexts: list[Context]) -> None:
         """From now on these are the contexts."""
-        self._ours.update(names_of(contexts))
+        names = names_of(contexts)
+        self._lend("lines", names.pop("lines"))
+        self._ours.update(names)
+        self._put_names()
+
+    def _lend(self, name: str, value: Any) -> None:
+        """Give a name another value, unless code has taken it for itself."""
+        if self._namespace.get(name) is self._lent.get(name):
+            self._namespace[name] = value
+        self._lent[name] = value
+
+    def _put_names(self) -> list[str]:
+        """Put our names where they belong; returns those code had bound to something else.
+
+        Those of helpers are common words: code that binds one has it, until it deletes it.
+        """
+        taken = [name for name, mine in self._ours.items() if self._namespace.get(name) is not mine]
         self._namespace.update(self._ours)
+        for name, mine in self._lent.items():
+            self._namespace.setdefault(name, mine)
+        return taken
 
     def spare(self, thread: int) -> None:
         """That thread and the main one are ours: the end of a cell does not stop them."""
@@ -126,8 +145,6 @@ class Notebook:
         self._calls.end()
         self._stop_threads(output)
         final, draft, variables = self._look()
-        restored = [n for n, value in self._ours.items() if self._namespace.get(n) is not value]
-        self._namespace.update(self._ours)
         return {
             "t": "done",
             "number": cell["number"],
@@ -138,7 +155,7 @@ class Notebook:
             "final": final if status == "ok" else None,
             "draft": draft,
             "variables": variables,
-            "restored": restored,
+            "restored": self._put_names(),
         }
 
     def _theirs(self, run: Callable[[], T]) -> T:
@@ -187,7 +204,8 @@ class Notebook:
             return self._finals.given, None, []
 
     def _user_names(self) -> list[str]:
-        ours = self._ours
+        lent = {k: v for k, v in self._lent.items() if self._namespace.get(k) is v}
+        ours = {**self._ours, **lent}
         if isinstance(self._namespace.get("answer"), dict):
             ours = {**ours, "answer": None}
         return user_names(self._namespace, ours)

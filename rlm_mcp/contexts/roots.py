@@ -4,8 +4,23 @@ import os
 from pathlib import Path
 
 from rlm_mcp.contexts.listing import shown
-from rlm_mcp.errors import SourceForbidden
+from rlm_mcp.errors import SourceForbidden, SourceMissing
 from rlm_mcp.rules import LoadRules
+
+
+def located(source: str, rules: LoadRules) -> Path:
+    """The real place of what a user names, `~` and links followed; nothing need stand there.
+
+    Raises:
+        SourceForbidden: it lies in none of the roots.
+        SourceMissing: it cannot be the path of anything.
+    """
+    try:
+        place = Path(source).expanduser().absolute().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SourceMissing(f"There is no {shown(source)}: {error}.", "Check the path.") from error
+    require_within(place, rules)
+    return place
 
 
 def require_within(path: Path, rules: LoadRules) -> None:

@@ -36,12 +36,17 @@ _DAMAGE = (
 
 def is_packed(path: str) -> bool:
     """Whether a file's name says that it is one compressed file."""
-    return path.endswith(PACKED) and not is_archive(path)
+    return path.lower().endswith(PACKED) and not is_archive(path)
 
 
 def is_archive(path: str) -> bool:
     """Whether a file's name says that it holds files."""
-    return path.endswith((*ZIPS, *TARS))
+    return path.lower().endswith((*ZIPS, *TARS))
+
+
+def is_zip(path: str) -> bool:
+    """Whether an archive's name says that it is a zip."""
+    return path.lower().endswith(ZIPS)
 
 
 @contextmanager
@@ -115,7 +120,7 @@ def blocks(stream: IO[bytes] | Unpacked) -> Iterator[bytes]:
 
 
 def _stream(packed: IO[bytes], name: str) -> IO[bytes]:
-    suffix = PurePosixPath(name).suffix
+    suffix = PurePosixPath(name).suffix.lower()
     if suffix in {".gz", ".tgz"}:
         return cast("IO[bytes]", gzip.GzipFile(fileobj=packed, mode="rb"))
     if suffix in {".bz2", ".tbz2"}:

@@ -280,3 +280,8 @@ async def test_more_members_than_may_be_loaded_are_an_error(load_bytes):
     files = {f"{number}.txt": "x" for number in range(20)}
     with pytest.raises(SourceTooLarge, match="at most 10 files"):
         await load_bytes("a.tar", tarred(files), rules=LoadRules(most_files=10))
+
+
+async def test_a_suffix_may_be_in_capitals(store, load_bytes):
+    assert contents(store, await load_bytes("A.ZIP", zipped(FILES))) == FILES
+    assert contents(store, await load_bytes("A.TAR.GZ", gzip.compress(tarred(FILES)))) == FILES

@@ -426,3 +426,12 @@ async def test_a_nul_far_into_a_text_is_a_character_like_any_other(store, tree):
     text = "a" * 10_000 + "\0" + "b"
     info = await load(store, [str(tree({"a": text}) / "a")])
     assert store.read(info, 0, info.chars) == text
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["a\0b", "a\0b.zip", "a\0b@main", "rotated:a\0b/c", "~no-such-user/a.tar", "~no-such-user@x"],
+)
+async def test_what_can_be_no_path_is_missing(store, source):
+    with pytest.raises(SourceMissing):
+        await load(store, [source])

@@ -12,18 +12,18 @@ from typing import IO
 
 from rlm_mcp.contexts import secrets
 from rlm_mcp.contexts.files import changed_ns, opened, stamp
-from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, reason_of, shown
+from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, shown
 from rlm_mcp.contexts.reading import pieces
-from rlm_mcp.contexts.roots import require_within
+from rlm_mcp.contexts.roots import located
 from rlm_mcp.contexts.unpack import (
     FREE_BYTES,
     MOST_RATIO,
     TRUST,
-    ZIPS,
     Unpacked,
     blocks,
     damage,
     is_archive,
+    is_zip,
 )
 from rlm_mcp.errors import SourceTooLarge, SourceUnreadable
 from rlm_mcp.types import Skip
@@ -92,23 +92,16 @@ def offer(source: Source, asking: Asking) -> Listing | None:
     """
     if not isinstance(source, str) or not is_archive(source):
         return None
-    path = Path(source).expanduser().absolute()
-    require_within(path.resolve(), asking.rules)
+    path = located(source, asking.rules)
     if not path.is_file():
         return None
-    real = path.resolve()
-    try:
-        status = real.stat()
-        number, _ = asking.stack.enter_context(opened(str(real), status))
-    except OSError as error:
-        raise SourceUnreadable(
-            f"{shown(source)} cannot be read: {reason_of(error)}.", "Mend that or name another."
-        ) from error
-    file = asking.stack.enter_context(os.fdopen(number, "rb", closefd=False))
-    archive = _Archive(real, status, file, asking)
     try:
         with damage():
-            return _zip(archive) if source.endswith(ZIPS) else _tar(archive)
+            status = path.stat()
+            number, _ = asking.stack.enter_context(opened(str(path), status))
+            file = asking.stack.enter_context(os.fdopen(number, "rb", closefd=False))
+            archive = _Archive(path, status, file, asking)
+            return _zip(archive) if is_zip(source) else _tar(archive)
     except (SourceTooLarge, SourceUnreadable) as error:
         message = f"{shown(source)} cannot be read: {error.message}."
         raise type(error)(message, error.hint) from error

@@ -14,7 +14,7 @@ from typing import Self
 from rlm_mcp.contexts import git, secrets
 from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, Tick, shown
 from rlm_mcp.contexts.reading import CHUNK_BYTES, pieces
-from rlm_mcp.contexts.roots import require_within
+from rlm_mcp.contexts.roots import located, require_within
 from rlm_mcp.errors import SourceMissing, SourceUnreadable
 from rlm_mcp.rules import LoadRules
 from rlm_mcp.types import Skip
@@ -35,13 +35,12 @@ def offer(source: Source, asking: Asking) -> Listing | None:
         SourceMissing: there is no such revision.
         SourceUnreadable: the folder is in no repository, or git is not there.
     """
-    if not isinstance(source, str) or os.path.lexists(Path(source).expanduser()):
+    if not isinstance(source, str) or os.path.lexists(source):
         return None
     place, at, revision = source.rpartition("@")
-    folder = Path(place).expanduser().absolute().resolve()
     if not at or not revision or not place:
         return None
-    require_within(folder, asking.rules)
+    folder = located(place, asking.rules)
     if not folder.is_dir():
         return None
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rlm_mcp.contexts.files import changed_ns, document, stamp
 from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, reason_of, shown
-from rlm_mcp.contexts.roots import require_within
+from rlm_mcp.contexts.roots import located
 from rlm_mcp.contexts.unpack import PACKED
 from rlm_mcp.errors import SourceEmpty, SourceMissing, SourceUnreadable
 
@@ -33,9 +33,8 @@ def offer(source: Source, asking: Asking) -> Listing | None:
     """
     if not isinstance(source, str) or not source.startswith(_PREFIX):
         return None
-    path = Path(source.removeprefix(_PREFIX)).expanduser().absolute()
-    path = path.parent.resolve() / path.name
-    require_within(path, asking.rules)
+    named = Path(source.removeprefix(_PREFIX))
+    path = located(str(named.parent), asking.rules) / named.name
     try:
         found = {place: place.lstat() for place in path.parent.iterdir() if _age(path, place)}
     except OSError as error:

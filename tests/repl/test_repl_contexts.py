@@ -53,7 +53,7 @@ async def test_lines_and_globs_show_parts_of_the_context(repl, snapshot):
     assert await repl.value("list(files('*.py')), files('*.py').at(context.find('y = 2'))") == (
         "(['lib/b.py'], ('lib/b.py', 2))"
     )
-    await repl.run("lines = files = None")
+    await repl.run("files = None; del lines")
     assert await repl.value("lines[1], len(files('**'))") == "('one', 2)"
 
 

@@ -315,7 +315,6 @@ LIMITS = {
     "memory": f"import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1)){GOT}",
     "open files": f"import resource; resource.setrlimit(7, (512, 1024)){GOT}",
     "size of files": f"import resource; resource.setrlimit(1, (1 << 20, 1 << 20)){GOT}",
-    "raw limits": raw("160, 9, bytes(16)", "302, 0, 9, b'\\xff' * 16, None"),
     "the host's limits": raw("302, HOST, 4, bytes(16), None"),
     "reading the host's limits": raw("302, HOST, 7, None, bytes(16)"),
     "last to go when memory ends": f"open('/proc/self/oom_score_adj', 'w').write('999'){GOT}",
@@ -325,6 +324,8 @@ LIMITS = {
     "the host's processors": raw("204, HOST, 128, bytes(128)"),
     "locked memory": raw("149, 0, 0", "151, 1", "325, 0, 0, 0"),
     "input and output first": raw("251, 1, 0, 0x4000"),
+    # The last one: it leaves no memory to make another with.
+    "raw limits": raw("160, 9, bytes(16)", "302, 0, 9, b'\\xff' * 16, None"),
 }  # fmt: skip
 KERNEL = {
     "bpf": raw("321, 0, bytes(128), 128"),

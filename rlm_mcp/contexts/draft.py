@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from blake3 import blake3
@@ -94,7 +93,9 @@ class Draft:
             self._append(piece)
             yield len(piece)
         self._line_open = bool(last.chars) and not piece.endswith("\n")
-        self.documents += (replace(each, start=each.start + shift) for each in taken)
+        self.documents += (
+            Document(d.path, d.start + shift, d.chars, d.lines, d.bytes, d.encoding) for d in taken
+        )
         self.digests += digests
 
     def commit(self, name: str, skipped: Sequence[Skip]) -> ContextInfo:

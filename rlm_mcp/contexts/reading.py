@@ -1,6 +1,7 @@
 """Chunks of bytes to pieces of text; what is no text, or holds a secret, is refused."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 from rlm_mcp.contexts import secrets
 from rlm_mcp.contexts.decode import SNIFF_BYTES, Decoder, is_binary
@@ -29,10 +30,15 @@ def pieces(
         raise SourceEmpty("binary", "Name a file that holds text.")
     if guarded and secrets.shows_secret(head):
         raise SourceEmpty(secrets.REASON, "Name the file itself.")
-    decoder = Decoder(head, declared)
-    yield Piece(*decoder.decode(head), len(head), decoder.encoding)
     size = len(head)
-    for chunk in chunks:
+    following = next(chunks, b"")
+    if not following and head.isascii():
+        # As most files are: there is nothing to decode.
+        yield Piece(head, head, size)
+        return
+    decoder = Decoder(head, declared)
+    yield Piece(*decoder.decode(head), size, decoder.encoding)
+    for chunk in chain((following,), chunks):
         if decoder.ends_before(chunk):
             reason = f"binary from byte {size} on"
             raise SourceUnreadable(reason, "Name a file that holds text.")

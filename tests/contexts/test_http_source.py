@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import anyio
 import pytest
 
+from rlm_mcp.contexts.download import is_public
 from rlm_mcp.contexts.loader import load
-from rlm_mcp.contexts.sources.http import is_public
 from rlm_mcp.errors import SourceForbidden, SourceMissing, SourceTooLarge, SourceUnreadable
 from rlm_mcp.rules import LoadRules
 
@@ -202,6 +202,7 @@ async def test_a_url_with_a_password_is_refused_without_showing_it(store):
     assert "hunter2" not in str(caught.value)
 
 
-async def test_what_is_no_url_says_so(store):
-    with pytest.raises(SourceMissing, match="is no URL"):
-        await text_of(store, "http://[::1/x")
+@pytest.mark.parametrize("source", ["http://[::1/x", "http://a:b:c/x", "http://host/\x00"])
+async def test_what_is_no_url_says_so(store, source):
+    with pytest.raises((SourceMissing, SourceUnreadable), match="is no URL"):
+        await text_of(store, source)

@@ -1,34 +1,14 @@
-"""A URL, where settings allow it: one document, streamed from the address that was checked."""
+"""A URL, where settings allow it: one document, streamed."""
 
-import ipaddress
-import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
-
-import httpcore
-import httpx
+from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, shown
-from rlm_mcp.contexts.reading import pieces
-from rlm_mcp.errors import SourceForbidden, SourceMissing, SourceUnreadable
-from rlm_mcp.rules import LoadRules
-
-_MOST_REDIRECTS = 5
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_TIMEOUTS_S = {"connect": 10.0, "read": 60.0, "write": 10.0, "pool": 10.0}
-_HEADERS = (
-    (b"accept", b"text/*, */*;q=0.5"),
-    (b"accept-encoding", b"identity"),
-    (b"user-agent", b"rlm-mcp"),
-)
-_HINT = "Check the address, or download it and load the file."
-# Of IPv6, what only carries an IPv4 address somewhere (RFC 6052, RFC 3056).
-_CARRIERS = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16"))
+from rlm_mcp.errors import SourceForbidden, SourceMissing
 
 
 def offer(source: Source, asking: Asking) -> Listing | None:
-    """What stands at a URL. It is asked for when it is read, at most five redirects away.
+    """What stands at a URL. It is asked for when it is read.
 
     Raises:
         SourceForbidden: URLs are off, or it carries a password.
@@ -42,116 +22,23 @@ def offer(source: Source, asking: Asking) -> Listing | None:
             "Set RLM_HTTP=public for the server, or RLM_HTTP=any for private addresses too.",
         )
     try:
-        url = httpx.URL(source)
-    except httpx.InvalidURL as error:
-        raise SourceMissing(
-            f"{shown(source)} is no URL: {error}.", "Check its spelling."
-        ) from error
-    if url.userinfo:
+        url = urlsplit(source)
+        host = url.hostname or ""
+    except ValueError as error:
+        reason = f"{shown(source)} is no URL: {error}."
+        raise SourceMissing(reason, "Check its spelling.") from error
+    if "@" in url.netloc:
         raise SourceForbidden(
-            "A URL with a user name or a password is not loaded.",
-            "Download it, then load the file.",
+            "A URL with a user name or a password is not loaded.", "Download it and load the file."
         )
+    public = asking.rules.http == "public"
     folder, _, name = url.path.rpartition("/")
-    entry = Entry(shown(name or url.host), partial(_read, url, asking.rules))
-    return Listing(entry.path, f"/{url.host}{folder}", (entry,), named=True)
 
+    def read() -> Iterator[Piece]:
+        # Its packages cost 0.1 s, and most loads are of files.
+        from rlm_mcp.contexts.download import download  # noqa: PLC0415
 
-def _read(url: httpx.URL, rules: LoadRules) -> Iterator[Piece]:
-    network = _Network(public=rules.http == "public")
-    with _failures(), httpcore.ConnectionPool(network_backend=network) as pool:
-        for _ in range(_MOST_REDIRECTS + 1):
-            with _asked(pool, url) as response:
-                if response.status in _REDIRECTS:
-                    url = _next(url, httpx.Headers(response.headers))
-                    continue
-                if response.status != 200:
-                    raise SourceUnreadable(f"the server answered {response.status}", _HINT)
-                declared = httpx.Headers(response.headers).get("content-type", "")
-                raw = response.iter_stream()
-                yield from pieces(iter(raw), declared=declared.encode("ascii", "replace"))
-                return
-    raise SourceUnreadable(f"it redirects more than {_MOST_REDIRECTS} times", _HINT)
+        yield from download(source, public=public)
 
-
-@contextmanager
-def _asked(pool: httpcore.ConnectionPool, url: httpx.URL) -> Iterator[httpcore.Response]:
-    headers = [(b"host", url.netloc), *_HEADERS]
-    where = httpcore.URL(
-        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-    )
-    extensions = {"timeout": _TIMEOUTS_S}
-    with pool.stream("GET", where, headers=headers, extensions=extensions) as response:
-        yield response
-
-
-def _next(url: httpx.URL, headers: httpx.Headers) -> httpx.URL:
-    try:
-        there = url.join(headers.get("location", ""))
-    except httpx.InvalidURL as error:
-        raise SourceUnreadable("it redirects to what is no URL", _HINT) from error
-    if there.scheme != "https" and (there.scheme != "http" or url.scheme == "https"):
-        raise SourceUnreadable("it redirects to what is not safe to load", _HINT)
-    return there
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    try:
-        yield
-    except httpcore.TimeoutException as error:
-        raise SourceUnreadable("the server does not answer in time", _HINT) from error
-    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-        reason = str(error) or type(error).__name__
-        raise SourceUnreadable(f"the connection failed: {reason}", _HINT) from error
-
-
-class _Network(httpcore.NetworkBackend):
-    """Connects to the very addresses it has checked: a name may mean another one next time."""
-
-    def __init__(self, *, public: bool) -> None:
-        self._public = public
-        self._sockets = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        """A connection to the first of the host's addresses that takes one."""
-        addresses = _addresses(host, port)
-        if self._public and not all(map(is_public, addresses)):
-            raise SourceUnreadable(
-                "its address is private", "Set RLM_HTTP=any for the server to allow that."
-            )
-        failure: Exception = httpcore.ConnectError(f"{host} has no address")
-        for address in addresses:
-            try:
-                return self._sockets.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-
-def _addresses(host: str, port: int) -> list[str]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"{host} is not known") from error
-    return list(dict.fromkeys(str(row[4][0]) for row in found))
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open Internet (IANA special-purpose registries)."""
-    known = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(known, ipaddress.IPv6Address):
-        if known.ipv4_mapped:
-            return is_public(str(known.ipv4_mapped))
-        if any(known in carrier for carrier in _CARRIERS) or known.teredo:
-            return False
-    return known.is_global and not known.is_multicast
+    entry = Entry(shown(name or host), read)
+    return Listing(entry.path, f"/{host}{folder}", (entry,), named=True)

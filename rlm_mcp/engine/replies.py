@@ -1,10 +1,12 @@
 """Read a root model's reply: its code blocks, and an answer given as text."""
 
+import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rlm_mcp.engine.fences import FILLER, Fence, blank_out, find_fences, python_in
+from rlm_mcp.engine.dialects import FUNCTIONS, fenced, without_channels
+from rlm_mcp.engine.fences import FILLER, Fence, blank_out, find_fences, python_in, syntax_of
 from rlm_mcp.engine.text_finals import TextFinal, finish_of_fence, finish_of_prose
 
 __all__ = ["ParsedReply", "TextFinal", "parse", "strip_thinking"]
@@ -15,6 +17,7 @@ _THINKING = re.compile(
     r"(?!(?P<quote>[\"'`])(?!(?P=quote))(?:\W|\Z))(?P<last>[ \t]*$)?",
     re.MULTILINE | re.IGNORECASE,
 )
+OFFERED = FUNCTIONS | {"context", "contexts", "files", "lines", "print", "FINAL"}
 _THINKING_AT_START = re.compile(r"\s*+<(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 
 
@@ -33,7 +36,7 @@ def strip_thinking(text: str) -> str:
     Removed are blocks at the start (one never closed is the whole reply), a start whose closing tag
     at an edge of its line is the only tag, and later blocks on lines of their own.
     """
-    text = text.replace("\r\n", "\n")
+    text = without_channels(text.replace("\r\n", "\n"))
     closings = _closing_tags(text)
     end = 0
     while _THINKING_AT_START.match(text, end):
@@ -52,21 +55,33 @@ def strip_thinking(text: str) -> str:
 def parse(text: str) -> ParsedReply:
     """Read a reply from which thinking is already removed.
 
-    The last finish counts, also with prose behind it: words cannot be told from a retraction.
+    The last finish counts, also with prose behind it: words cannot be told from a retraction. A
+    reply without a block that is Python as a whole, and uses what the REPL offers, is code.
     """
-    text = text.replace("\r\n", "\n")
+    text = fenced(text.replace("\r\n", "\n"))
     fences = list(find_fences(text))
     in_fences = {fence: finish for fence in fences if (finish := finish_of_fence(fence))}
     found = [finish_of_prose(text, fences), *in_fences.values()]
     good = [finish for finish in found if finish and finish.final]
     finish = max(good, key=lambda finish: finish.start, default=None)
     start, end = (finish.start, finish.end) if finish else (len(text), len(text))
+    if not (fences or finish) and _is_code(text):
+        return ParsedReply(code=(f"{text.strip()}\n",), final=None, prose="")
     left = [fence for fence in fences if fence.end <= start or fence.start >= end]
     taken = sorted([*left, Fence(start, end, "", "")], key=lambda fence: fence.start)
     return ParsedReply(
         code=python_in(fence for fence in left if fence not in in_fences),
         final=finish.final if finish else None,
         prose=re.sub(f"{FILLER}+", "", blank_out(text, taken)).strip(),
+    )
+
+
+def _is_code(text: str) -> bool:
+    """Whether all of a reply is Python that works with what the REPL offers."""
+    tree = syntax_of(text)
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} if tree else set()
+    return bool(names & OFFERED) and any(
+        isinstance(node, ast.Call) for node in ast.walk(tree or ast.Pass())
     )
 
 

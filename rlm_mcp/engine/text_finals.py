@@ -31,6 +31,8 @@ _TOKEN = re.compile(
     r"|\"(?:\\.|[^\"\\\n])*+\"|(?<!\w)'(?:\\.|[^'\\\n])*+'(?!\w)",
     re.DOTALL,
 )
+_BOX = r"\boxed{"
+_TEXT_IN_BOX = re.compile(r"^\\text(?:bf)?\{([^{}]*)\}$")
 _LINE = re.compile(rf"\s*+[^\n{FILLER}]*+")
 _PARAGRAPH = re.compile(rf"\s*+(?:(?!\n[ \t]*\n|{FILLER}).)*+", re.DOTALL)
 # What may stand behind a call's closing mark on its line; with a word there, the call is prose.
@@ -90,6 +92,20 @@ def finish_of_prose(text: str, fences: Sequence[Fence]) -> Finish | None:
         finish = _finish(text, plain, word, end)
         if finish and finish.final:
             return finish
+    return None if fences else _boxed(text)
+
+
+def _boxed(text: str) -> Finish | None:
+    r"""The last `\boxed{...}`, as models are trained to end what they calculate."""
+    start = text.rfind(_BOX)
+    depth = 0
+    for at in range(start + len(_BOX) - 1, len(text)) if start >= 0 else ():
+        depth += {"{": 1, "}": -1}.get(text[at], 0)
+        if not depth:
+            argument = text[start + len(_BOX) : at].strip()
+            argument = _TEXT_IN_BOX.sub(r"\1", argument)
+            refused = not argument or _PLACEHOLDER.fullmatch(argument)
+            return None if refused else Finish(start, at + 1, TextFinal("FINAL", argument))
     return None
 
 

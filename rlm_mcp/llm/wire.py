@@ -117,6 +117,7 @@ class ReplyBuilder:
     def __init__(self) -> None:
         self._content: list[str] = []
         self._reasoning: list[str] = []
+        self._calls: dict[int, _ToolCall] = {}
         self._finish_reason: str | None = None
         self._counted: Counted | None = None
         self.chars = 0
@@ -137,6 +138,8 @@ class ReplyBuilder:
     def finish(self, reason: str | None = None) -> WireReply:
         """The reply; `reason` stands in for a finish reason that never came."""
         content, reasoning = "".join(self._content), "".join(self._reasoning)
+        # No tools are offered; a server that reads calls out of the text takes them from it.
+        content = "\n".join([content, *map(str, self._calls.values())]) if self._calls else content
         finish_reason = self._finish_reason or reason
         text, thinking = split_thinking(content, cut=finish_reason == "length")
         reasoning += thinking
@@ -154,10 +157,41 @@ class ReplyBuilder:
             reasoning = _text(part.get("reasoning_content")) or _text(part.get("reasoning"))
             self._content.append(content)
             self._reasoning.append(reasoning)
-            self.chars += len(content) + len(reasoning)
+            self.chars += len(content) + len(reasoning) + self._take_calls(part)
         if reason := choice.get("finish_reason"):
             self._finish_reason = str(reason)
             self.is_complete = True
+
+    def _take_calls(self, part: dict[str, Any]) -> int:
+        """Take parts of tool calls; returns how many characters they have."""
+        calls, chars = part.get("tool_calls"), 0
+        for number, call in enumerate(calls if isinstance(calls, list) else []):
+            function = call.get("function") if isinstance(call, dict) else None
+            if not isinstance(function, dict):
+                continue
+            index = call.get("index")
+            known = self._calls.setdefault(
+                index if isinstance(index, int) else number, _ToolCall([], [])
+            )
+            name, arguments = _text(function.get("name")), function.get("arguments")
+            known.name.append(name)
+            known.arguments.append(
+                arguments if isinstance(arguments, str) else orjson.dumps(arguments or {}).decode()
+            )
+            chars += len(name) + len(known.arguments[-1])
+        return chars
+
+
+@dataclass(frozen=True, slots=True)
+class _ToolCall:
+    """A tool call in the making; as text it is what a model writes who calls a tool in words."""
+
+    name: list[str]
+    arguments: list[str]
+
+    def __str__(self) -> str:
+        call = {"name": "".join(self.name), "arguments": "".join(self.arguments)}
+        return f"<tool_call>{orjson.dumps(call).decode()}</tool_call>"
 
 
 def is_error(chunk: Any) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from anyio.abc import SocketAttribute
 from wire_server import CHAT, delta, drop, events, raw_server, reply, silence, then
 
+from rlm_mcp.engine.replies import parse
 from rlm_mcp.errors import (
     EndpointBusy,
     EndpointFailed,
@@ -446,3 +447,46 @@ async def test_cancelling_during_the_tls_handshake_closes_the_connection():
                 with anyio.fail_after(10):
                     await has_ended.wait()
             group.cancel_scope.cancel()
+
+
+def tool_call(name, arguments):
+    call = {"index": 0, "id": "c1", "type": "function"}
+    return {**call, "function": {"name": name, "arguments": arguments}}
+
+
+CODE = "print(context[:100])"
+ARGUMENTS = orjson.dumps({"code": CODE}).decode()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        events(
+            {"choices": [{"delta": {"content": None, "tool_calls": [tool_call("python", "")]}}]},
+            {"choices": [{"delta": {"tool_calls": [tool_call(None, ARGUMENTS[:9])]}}]},
+            {"choices": [{"delta": {"tool_calls": [tool_call(None, ARGUMENTS[9:])]}}]},
+            delta(finish="tool_calls"),
+        ),
+        reply(
+            200,
+            orjson.dumps(
+                {
+                    "choices": [
+                        {
+                            "finish_reason": "tool_calls",
+                            "message": {
+                                "content": None,
+                                "tool_calls": [tool_call("python", {"code": CODE})],
+                            },
+                        }
+                    ]
+                }
+            ),
+        ),
+    ],
+    ids=["streamed", "whole"],
+)
+async def test_a_tool_call_in_place_of_content_becomes_the_text_it_was_read_from(answer):
+    async with model_at(answer) as (model, _):
+        completion = await model.complete(HELLO, max_tokens=64)
+    assert [code.strip() for code in parse(completion.text).code] == [CODE]

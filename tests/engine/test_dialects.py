@@ -1,0 +1,119 @@
+"""Code and answers in the ways models were trained to write them mean what they say."""
+
+import pytest
+
+from rlm_mcp.engine.replies import TextFinal, parse, strip_thinking
+
+PRINT = "print(context[:100])"
+THOUGHT = "<|channel|>analysis<|message|>Hm. FINAL(41)<|end|><|start|>assistant"
+SPOKEN = "<|channel|>final<|message|>"
+TO_PYTHON = "<|channel|>commentary to=functions.python <|constrain|>json<|message|>"
+FUNCTION = f"<function=python>\n<parameter=code>\n{PRINT}\n</parameter>\n</function>"
+
+
+def read(reply):
+    return parse(strip_thinking(reply))
+
+
+def code_of(reply):
+    return [code.strip() for code in read(reply).code]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"<code>\n{PRINT}\n</code>",
+        f"Let me look.\n<code>{PRINT}</code>\nDone.",
+        f"<python>\n{PRINT}\n</python>",
+        f"<execute_python>\n{PRINT}\n</execute_python>",
+        f"<tool_code>\n{PRINT}",
+        f'<tool_call>\n{{"name": "python", "arguments": {{"code": "{PRINT}"}}}}\n</tool_call>',
+        f'I look.\n<tool_call>{{"name": "repl", "arguments": {{"code": "{PRINT}"}}}}',
+        f'<tool_call>{{"name": "x", "arguments": "{{\\"code\\": \\"{PRINT}\\"}}"}}</tool_call>',
+        f"<tool_call>\n{FUNCTION}\n</tool_call>",
+        f'[TOOL_CALLS][{{"name": "python", "arguments": {{"code": "{PRINT}"}}}}]',
+        f"<|python_tag|>{PRINT}",
+        f'{{"code": "{PRINT}"}}',
+        f'{{"thought": "look", "code": "{PRINT}"}}',
+        f'{{"action": "python", "action_input": "{PRINT}"}}',
+        f'{{"tool": "repl", "input": {{"code": "{PRINT}"}}}}',
+        f'```json\n{{"name": "python", "arguments": {{"code": "{PRINT}"}}}}\n```',
+        f'{{"function": {{"name": "python", "arguments": {{"code": "{PRINT}"}}}}}}',
+        PRINT,
+        f"# look first\n{PRINT}",
+        f'{THOUGHT}{TO_PYTHON}{{"code": "{PRINT}"}}<|call|>',
+        f"<|channel|>analysis to=python code<|message|>{PRINT}<|call|>",
+        f"{THOUGHT}{SPOKEN}```repl\n{PRINT}\n```<|return|>",
+    ],
+)
+def test_code_is_run_whatever_it_stands_in(reply):
+    assert [line for line in "\n".join(code_of(reply)).splitlines() if line[0] != "#"] == [PRINT]
+    assert read(reply).final is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        ('<tool_call>{"name": "grep", "arguments": {"pattern": "x"}}', "grep(pattern='x')"),
+        ('{"name": "llm_query", "arguments": {"prompt": "Why?"}}', "llm_query(prompt='Why?')"),
+    ],
+)
+def test_a_call_of_a_function_of_the_repl_is_that_call(reply, code):
+    assert code_of(reply) == [f"print({code})"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '<tool_call>{"name": "FINAL", "arguments": {"answer": "42"}}</tool_call>',
+        '{"name": "final_answer", "arguments": {"answer": "42"}}',
+        '{"action": "submit", "action_input": "42"}',
+    ],
+)
+def test_a_call_that_submits_is_a_finish_in_code(reply):
+    assert code_of(reply) == ["FINAL('42')"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        (r"So it is \boxed{42}.", "42"),
+        (r"\boxed{41} no, \boxed{\text{forty-two}}", "forty-two"),
+        (r"\boxed{a_{1} + b}", "a_{1} + b"),
+        (f"{THOUGHT}{SPOKEN}FINAL(42)<|return|>", "42"),
+    ],
+)
+def test_an_answer_in_a_box_or_a_channel_is_taken(reply, answer):
+    assert read(reply).final == TextFinal("FINAL", answer)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "yes",
+        "It is in app.py.",
+        "x = 1",
+        "Answer: yes",
+        "result(s) found",
+        '{"answer": 42}',
+        '{"name": "weather", "arguments": {"city": "Rome"}}',
+        "<tool_call>{broken</tool_call>",
+        "Use <code>print(1)</code> for that.",
+        "<code>is no Python</code>",
+        r"\boxed{}",
+        r"\boxed{...}",
+        r"\boxed{never closed",
+        THOUGHT,
+    ],
+)
+def test_what_only_looks_like_it_is_neither_code_nor_an_answer(reply):
+    assert (read(reply).code, read(reply).final) == ((), None)
+
+
+def test_beside_a_block_of_python_nothing_else_is_run():
+    assert code_of(f"```repl\n{PRINT}\n```\n<tool_call>{FUNCTION}</tool_call>") == [PRINT]
+
+
+def test_a_sub_models_channels_are_no_part_of_what_it_says():
+    assert strip_thinking(f"{THOUGHT}{SPOKEN}Yes.") == "Yes."
+    assert strip_thinking(SPOKEN) == ""

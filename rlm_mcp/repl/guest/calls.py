@@ -157,9 +157,10 @@ class Queries:
             model: str | None = None,
             *,
             query: object = None,
+            question: object = None,
             text: object = None,
         ) -> str:
-            return self._one(kind, [prompt, query], [context, text], model)
+            return self._one(kind, [prompt, query, question], [context, text], model)
 
         return _named(query, f"{kind}_query", purpose)
 
@@ -170,9 +171,10 @@ class Queries:
             model: str | None = None,
             *,
             queries: Iterable[object] | None = None,
+            questions: Iterable[object] | None = None,
             items: Iterable[object] | None = None,
         ) -> list[Any]:
-            return self._many(kind, [prompts, queries, items], context, model)
+            return self._many(kind, [prompts, queries, questions, items], context, model)
 
         return _named(query, f"{kind}_query_batched", purpose)
 

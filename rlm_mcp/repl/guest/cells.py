@@ -17,6 +17,7 @@ from .capture import Capture
 from .channel import Channel, Interrupts
 from .contexts import Context, names_of
 from .finals import Finals
+from .habits import AWAITED, awaited, hint_on, tree_of
 from .helpers import functions
 from .memory import kept_aside
 from .show import LISTED, Repr, error_text, middle_cut, user_names, variable
@@ -34,7 +35,7 @@ T = TypeVar("T")
 # Bound once: code may patch these modules. Unlike `threading`, it knows every thread.
 _frames, _monotonic, _sleep = sys._current_frames, time.monotonic, time.sleep  # noqa: SLF001 - documented
 _compile, _exec, _eval, _modules, _ident = compile, exec, eval, sys.modules, _thread.get_ident
-_Expr, _Expression, _TREE = ast.Expr, ast.Expression, ast.PyCF_ONLY_AST
+_Expr, _Expression = ast.Expr, ast.Expression
 _collect, _collected, _sources = gc.collect, gc.callbacks, linecache.cache
 # Of every thread, where Python can (3.12).
 _set_trace = getattr(sys, "_settraceallthreads", sys.settrace)
@@ -81,7 +82,7 @@ class Notebook:
                 sys.stdout.write(f"{name}: {kind}{length} = {preview}\n")
 
         SHOW_VARS.__qualname__, SHOW_VARS.__module__ = "SHOW_VARS", "__main__"
-        self._lent: dict[str, Any] = {**functions()}
+        self._lent: dict[str, Any] = {**functions(), **self._finals.other_names}
         self._ours: dict[str, Any] = {
             **Queries(calls).functions,
             **self._finals.functions,
@@ -89,6 +90,7 @@ class Notebook:
             "__builtins__": builtins,
         }
         self.use([])
+        setattr(builtins, AWAITED, awaited)
         builtins.input = _no_input
         builtins.exit = builtins.quit = _exit  # type: ignore[assignment]  # as `site` has them
         self._built_in = vars(builtins).copy()
@@ -175,7 +177,9 @@ class Notebook:
     def _execute(self, code: str, name: str, output: Capture) -> None:
         linecache.cache = _sources
         _sources[name] = (len(code), None, code.splitlines(keepends=True), name)
-        tree = _compile(code, name, "exec", _TREE, dont_inherit=True)
+        tree, notes = tree_of(code, name, {*self._ours, *self._lent})
+        for note in notes:
+            output.write(f"{note}\n")
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], _Expr) else None
         _exec(_compile(tree, name, "exec", dont_inherit=True), self._namespace)
         if isinstance(last, _Expr):
@@ -194,6 +198,8 @@ class Notebook:
             text = f"{type(raised).__name__} (no traceback: {type(again).__name__})"
         if isinstance(raised, SystemExit):
             text += "\nThe cell ended there; the REPL goes on."
+        if hint := hint_on(raised):
+            text += f"\n{hint}"
         return status, middle_cut(text, ERROR_CHARS)
 
     def _look(self) -> tuple[Any, str | None, list[list[Any]]]:

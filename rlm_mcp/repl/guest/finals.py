@@ -7,6 +7,21 @@ from typing import Any
 
 CONTENT, READY = "content", "ready"
 Final = list[Any]
+# What other harnesses call it; lent, as each is a likely name of a variable.
+OTHER_NAMES = ("SUBMIT", "submit", "FINAL_ANSWER", "final_answer")
+
+
+class Answer(dict[str, Any]):
+    """The `answer` dict, whose keys are attributes, too."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
 
 
 def as_text(value: object) -> str:
@@ -38,6 +53,14 @@ class Finals:
             """Give the value of a variable, named or handed over, as the answer."""
             self._give(self._value_of(name), "FINAL_VAR")
 
+        def SUBMIT(*values: object, **fields: object) -> None:  # noqa: N802 - likewise
+            """Give the answer; several values as a list, several fields as a dict."""
+            given: list[object] = [*values, *fields.values()]
+            whole = fields if len(fields) > 1 else given
+            self._give(given[0] if len(given) == 1 else whole, "FINAL")
+
+        SUBMIT.__qualname__, SUBMIT.__module__ = "SUBMIT", "__main__"
+        self.other_names = dict.fromkeys(OTHER_NAMES, SUBMIT)
         self.functions = {"FINAL": FINAL, "FINAL_VAR": FINAL_VAR}
         for name, function in self.functions.items():
             function.__qualname__, function.__module__ = name, "__main__"
@@ -47,11 +70,13 @@ class Finals:
         self.limit_chars = limit_chars
         self.given = None
         if fresh_answer or "answer" not in self._namespace:
-            self._namespace["answer"] = {CONTENT: "", READY: False}
+            self._namespace["answer"] = Answer({CONTENT: "", READY: False})
 
     def end(self) -> tuple[Final | None, str | None]:
         """The final of this cell, and the draft: an `answer` with content that is not ready."""
         answer = self._namespace.get("answer")
+        if isinstance(answer, str):  # bound anew: the best there is, and not said to be ready
+            return self.given, self._cut(answer) or None
         if not isinstance(answer, dict):
             return self.given, None
         content = answer.get(CONTENT)

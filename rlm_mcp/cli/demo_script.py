@@ -58,7 +58,8 @@ print(f"for example {path}:{line} in {owner}:\n{piece[-200:]}")
 ```
 """
 
-ASK = r"""Which version a warning names, if any, is a matter of reading: a sub-question for each.
+ASK = r"""Which version a warning names, if any, is a matter of reading: a sub-question for each,
+once where two read the same.
 
 ```repl
 question = "In which Python version will this be removed? Answer: the version, or none."

@@ -1,11 +1,12 @@
 """Model calls of a run: recorded as events, settled on the ledger, however they end."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
 from rlm_mcp.engine.ledger import Admission, Ledger
+from rlm_mcp.engine.memo import Memo
 from rlm_mcp.errors import EndpointError
 from rlm_mcp.events import CallEnded, CallOutcome, CallRetried, CallStarted
 from rlm_mcp.protocols import Model, Sink
@@ -31,10 +32,14 @@ class CallSite:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Asks models on behalf of a run. Who asks has had the call admitted by the ledger."""
+    """Asks models on behalf of a run. Who asks has had the call admitted by the ledger.
+
+    `memo` holds what sub-models have said in it.
+    """
 
     ledger: Ledger
     sink: Sink
+    memo: Memo = field(default_factory=Memo)
 
     async def ask(
         self, model: Model, messages: Sequence[Message], site: CallSite, max_tokens: int

@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 
 from rlm_mcp.engine.calls import Calls, CallSite
 from rlm_mcp.engine.ledger import Admission
+from rlm_mcp.engine.memo import key_of
 from rlm_mcp.engine.replies import strip_thinking
 from rlm_mcp.errors import EndpointError
 from rlm_mcp.protocols import Model
@@ -32,8 +34,9 @@ def refused(limit: StoppedBy) -> SubReply:
 class SubCalls:
     """Sub-calls of one node of a run. `nested` answers `rlm_query`; None at the depth limit.
 
-    Everything that goes wrong with one request is that request's error, in words the model can act
-    on: a batch never fails as a whole.
+    A prompt that a model has answered in this run is not asked again. Everything that goes wrong
+    with one request is that request's error, in words the model can act on: a batch never fails as
+    a whole.
     """
 
     node: str
@@ -79,6 +82,10 @@ class SubCalls:
         prompt = request.prompt if not request.context else f"{request.prompt}\n\n{request.context}"
         if (misfit := self._misfit(prompt, model)) is not None:
             return misfit
+        asking = partial(self._ask, model, prompt, batch)
+        return await self.calls.memo.reply(key_of(model.name, prompt), asking)
+
+    async def _ask(self, model: Model, prompt: str, batch: int) -> SubReply:
         admission = self.calls.ledger.admit(self.node, "sub", len(prompt))
         if not isinstance(admission, Admission):
             return refused(admission)

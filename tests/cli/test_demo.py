@@ -26,8 +26,9 @@ async def test_the_demo_says_it_is_scripted_and_computes_every_place_it_names(de
         source = (STDLIB / path).read_text(encoding="utf-8").splitlines()[int(line) - 1]
         assert re.search(r"\b_?warn|_deprecated", source), f"{path}:{line}"
     warnings = int(re.search(r"of (\d+) deprecation warnings", answer)[1])
-    assert f"[{warnings} sub-calls over HTTP in" in out
-    assert re.search(rf"sub   {warnings} calls · [\d,]+ tokens in", out)
+    asked = int(re.search(r"\[(\d+) sub-calls over HTTP in", out)[1])
+    assert 0 < asked <= warnings  # those that read the same are asked once
+    assert re.search(rf"sub   {asked} calls · [\d,]+ tokens in", out)
     assert "all found in the text" in out
     run = re.search(r"rlm-mcp traces show (run_\S+)", out)[1]
     _, trace, _ = await desk.run("traces", "show", run)

@@ -1,5 +1,7 @@
 """Sub-calls from code: leaves, batches, nested runs, limits, failures."""
 
+import json
+
 import anyio
 import pytest
 
@@ -78,9 +80,8 @@ async def test_a_prompt_larger_than_the_window_is_not_sent_and_says_how_to_split
 
 
 async def test_calls_beyond_the_budget_are_refused_one_by_one(bench):
-    root = ScriptedModel(
-        [code("r = llm_query_batched(['p'] * 6)\nresult = str([bool(x) for x in r])"), "Hm."]
-    )
+    batch = "r = llm_query_batched([f'p{n}' for n in range(6)])\n"
+    root = ScriptedModel([code(f"{batch}result = str([bool(x) for x in r])"), "Hm."])
 
     answer = await bench.ask(root, calls=4)  # one for the first turn, one kept for the last word
 
@@ -156,3 +157,31 @@ with ThreadPoolExecutor(4) as pool:
     FINAL(' '.join(pool.map(llm_query, 'abcd')))
 """
     assert (await bench.ask([code(program)])).text == "[a] [b] [c] [d]"
+
+
+async def test_what_was_answered_in_a_run_is_not_asked_again(bench):
+    asked = "a = llm_query_batched(['same', 'other', 'same'])\nb = llm_query('same')\n"
+    root = ScriptedModel([code(f"{asked}FINAL(a + [b])")])
+
+    answer = await bench.ask(root)
+
+    assert json.loads(answer.text) == ["[same]", "[other]", "[same]", "[same]"]
+    assert answer.sub.calls == 2
+
+
+async def test_a_call_that_failed_is_asked_again(bench):
+    replies = iter([ScriptedReply("no", status=400), "well"])
+    sub = ScriptedModel(lambda _: next(replies), name="sub")
+    root = ScriptedModel(
+        [code("a = llm_query_batched(['p'])\nFINAL([bool(a[0]), llm_query('p')])")]
+    )
+
+    answer = await bench.ask(root, sub=sub)
+
+    assert json.loads(answer.text) == [False, "well"]
+
+
+async def test_the_next_run_asks_anew(bench):
+    for _ in range(2):
+        answer = await bench.ask(ScriptedModel([code("FINAL(llm_query('p'))")]))
+        assert answer.sub.calls == 1

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rlm_mcp.engine.calls import Calls, CallSite
 from rlm_mcp.engine.history import History
 from rlm_mcp.engine.ledger import Admission
+from rlm_mcp.engine.truncation import tokens_lost, words_on
 from rlm_mcp.errors import PromptTooLong, ReplyEmpty
 from rlm_mcp.protocols import Model
 from rlm_mcp.types import Completion
@@ -28,6 +29,7 @@ class Dialogue:
     note: Callable[[str], None]
     _asked: int = 0
     _has_grown: bool = False
+    _was_cut: bool = False
 
     async def ask(self, turn: int) -> Completion | None:
         """The next reply; None if the ledger admits no call.
@@ -54,8 +56,17 @@ class Dialogue:
                 if not self._grow():
                     raise
             else:
+                if (lost := tokens_lost(messages, completion)) is not None and self._fold(*lost):
+                    continue
                 if completion.finish_reason != "length" or not self._grow():
                     return completion
+
+    def _fold(self, sent: int, counted: int) -> bool:
+        """Make room after the server cut the prompt without a word; False if none is left."""
+        if not self._was_cut:
+            self._was_cut = True
+            self.note(words_on(self.model.name, sent, counted))
+        return self.history.fold()
 
     def _grow(self) -> bool:
         """Allow longer replies from now on; False if that was done before."""

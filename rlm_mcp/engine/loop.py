@@ -180,6 +180,7 @@ class Node:
             calls=ports.calls,
             nested=self._nested if recursion else None,
             reply_tokens=ports.reply_tokens,
+            note=self.note,
         )
         self._repl = Repl(ports.backend, question.handle, question.epoch, self._subcalls.answer)
         system = prompts.system(

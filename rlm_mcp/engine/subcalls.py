@@ -10,6 +10,7 @@ from rlm_mcp.engine.calls import Calls, CallSite
 from rlm_mcp.engine.ledger import Admission
 from rlm_mcp.engine.memo import key_of
 from rlm_mcp.engine.replies import strip_thinking
+from rlm_mcp.engine.truncation import tokens_lost, words_on
 from rlm_mcp.errors import EndpointError
 from rlm_mcp.protocols import Model
 from rlm_mcp.tokens import estimate_tokens
@@ -36,7 +37,7 @@ class SubCalls:
 
     A prompt that a model has answered in this run is not asked again. Everything that goes wrong
     with one request is that request's error, in words the model can act on: a batch never fails as
-    a whole.
+    a whole. `note` is told what the user should know.
     """
 
     node: str
@@ -45,8 +46,10 @@ class SubCalls:
     calls: Calls
     nested: Nested | None
     reply_tokens: int
+    note: Callable[[str], None]
     turn: int = 0
     _count: int = field(default=0)
+    _cutters: set[str] = field(default_factory=set)
 
     async def answer(self, asked: CallAsked) -> Reply:
         """All replies to `asked`, in its order."""
@@ -92,13 +95,25 @@ class SubCalls:
         self._count += 1
         call = ".".join(filter(None, (self.node, f"s{self._count}")))
         site = CallSite(call, self.turn, admission, batch)
+        messages = (Message("user", prompt),)
         try:
-            completion = await self.calls.ask(
-                model, (Message("user", prompt),), site, self.reply_tokens
-            )
+            completion = await self.calls.ask(model, messages, site, self.reply_tokens)
         except EndpointError as error:
             return SubReply(None, f"{error.message} {error.hint}")
+        if (lost := tokens_lost(messages, completion)) is not None:
+            if model.name not in self._cutters:
+                self._cutters.add(model.name)
+                self.note(words_on(model.name, *lost))
+            return self._cut_by_server(prompt, *lost)
         return self._reply(completion)
+
+    def _cut_by_server(self, prompt: str, sent: int, counted: int) -> SubReply:
+        chars = int(len(prompt) * counted * 0.8 / sent)
+        return SubReply(
+            None,
+            f"not answered: the server cut the prompt to {counted:,} of about {sent:,} tokens;"
+            f" split the text into pieces of at most {chars:,} characters",
+        )
 
     def _reply(self, completion: Completion) -> SubReply:
         text = strip_thinking(completion.text)

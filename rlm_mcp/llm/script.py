@@ -16,13 +16,15 @@ class ScriptedReply:
 
     A `status` other than 200 is an HTTP error with `text` as its message. `raw` is sent as the
     body whatever it is. `fault` drops the connection before the reply or in its middle, or keeps
-    it open without a word until the client goes. `reports_usage` False leaves the usage out.
+    it open without a word until the client goes. `reports_usage` False leaves the usage out;
+    `prompt_tokens` is what it counts of the prompt in place of all, as a server that cut it does.
     """
 
     text: str = ""
     reasoning: str = ""
     finish_reason: str | None = "stop"
     reports_usage: bool = True
+    prompt_tokens: int | None = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: bytes | None = None
@@ -137,6 +139,7 @@ def _cut(reply: ScriptedReply, max_tokens: int | None) -> ScriptedReply:
         reasoning,
         "length",
         reply.reports_usage,
+        reply.prompt_tokens,
         headers=reply.headers,
         raw=reply.raw,
         fault=reply.fault,

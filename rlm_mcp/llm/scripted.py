@@ -103,7 +103,8 @@ class ScriptedModel:
         if reply.status != 200:
             refusal = read_refusal(reply.status, _lowered(reply), reply.error_body)
             raise error_of(refusal, Target("scripted", self.name))
-        tokens = (count_prompt(messages), reply.output_tokens)
+        counted = count_prompt(messages) if reply.prompt_tokens is None else reply.prompt_tokens
+        tokens = (counted, reply.output_tokens)
         usage = Usage(
             calls=1,
             input_tokens=tokens[0],

@@ -166,7 +166,8 @@ def _reply_bytes(
 ) -> bytes:
     if reply.status != 200 or reply.raw is not None:
         return _whole(reply.status, reply.error_body, reply.headers)
-    given, made = count_prompt(messages), reply.output_tokens
+    counted, made = count_prompt(messages), reply.output_tokens
+    given = counted if reply.prompt_tokens is None else reply.prompt_tokens
     usage = {"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made}
     shown = {"usage": usage} if reply.reports_usage else {}
     head = {"id": "scripted", "created": 0, "model": asked["model"]}

@@ -1,0 +1,38 @@
+"""Notices prompts that a server cut without a word: it counts fewer tokens than were sent.
+
+Ollama does so at 4,096 tokens unless told otherwise, and drops the beginning: an answer to what is
+left of a prompt looks like any other.
+"""
+
+from collections.abc import Sequence
+
+from rlm_mcp.tokens import estimate_tokens
+from rlm_mcp.types import Completion, Message
+
+# Below this nothing is cut in practice; the estimate is at most a fifth too high.
+LEAST_TOKENS = 2_000
+MOST_SHARE = 0.6
+
+
+def tokens_lost(messages: Sequence[Message], completion: Completion) -> tuple[int, int] | None:
+    """About how many tokens were sent and how many the server counted, if it lost a part of them.
+
+    None where the server counts none, or where it may be the estimate that is wrong.
+    """
+    usage = completion.usage
+    if usage.estimated_calls or not usage.input_tokens:
+        return None
+    if sum(len(message.content) for message in messages) <= usage.input_tokens:
+        return None
+    sent = sum(estimate_tokens(message.content) for message in messages)
+    is_lost = sent >= LEAST_TOKENS and usage.input_tokens < MOST_SHARE * sent
+    return (sent, usage.input_tokens) if is_lost else None
+
+
+def words_on(model: str, sent: int, counted: int) -> str:
+    """What a user should know and do."""
+    return (
+        f"The server cut a prompt for {model}: of about {sent:,} tokens it counted {counted:,}."
+        f" Give it a larger context (Ollama: num_ctx, llama.cpp: -c), or set"
+        f" RLM_CONTEXT_WINDOW={counted} so that no prompt is longer."
+    )

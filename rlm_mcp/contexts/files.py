@@ -12,7 +12,8 @@ from rlm_mcp.errors import SourceTooLarge, SourceUnreadable
 
 _UNSIZED_BYTES = 64 << 20
 # A listed file may be a link or a pipe by now: the one is not followed, the other not waited for.
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+FLAGS |= getattr(os, "O_BINARY", 0)  # elsewhere, what is read is what is there
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def opened(file: str, listed: os.stat_result) -> Iterator[tuple[int, int]]:
         SourceUnreadable: it cannot be opened or read, or is another one now.
     """
     try:
-        number = os.open(file, _FLAGS)
+        number = os.open(file, FLAGS)
         try:
             # A folder above it may be a link by now.
             now = os.fstat(number)

@@ -11,6 +11,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from rlm_mcp.contexts import git
+from rlm_mcp.contexts.files import FLAGS
 from rlm_mcp.contexts.listing import Tick
 
 Rules = Callable[[str], bool]
@@ -21,8 +22,6 @@ _GIT_S = 20.0
 _RULES_BYTES = 128 << 10
 _RULE_CHARS = 1024
 _RULE_STARS = 3
-# The folder may be hostile: a link is not followed, a pipe not waited for.
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class RuleBook:
@@ -99,7 +98,7 @@ class _Specs:
 def _rule_lines(file: Path) -> list[str]:
     """The lines of a rules file; none if it is a link, no file, or larger than any real one."""
     try:
-        number = os.open(file, _FLAGS)
+        number = os.open(file, FLAGS)
         try:
             status = os.fstat(number)
             if not stat.S_ISREG(status.st_mode) or status.st_size > _RULES_BYTES:

@@ -106,16 +106,25 @@ class AsyncRLM:
         """
         return (await self.answer(context, query=query)).text
 
-    async def answer(self, context: Context | None = None, *, query: str) -> Answer:
+    async def answer(
+        self,
+        context: Context | None = None,
+        *,
+        query: str,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Answer:
         """The same with citations, usage and what ended the run.
 
+        With a JSON `schema` the text is JSON that fits it, unless a note says that it does not.
+
         Raises:
+            ArgumentInvalid: the schema is none.
             RlmError: the context cannot be loaded, or the run failed.
         """
         service, session = await self._opened()
         if context is not None:
             await _load(service, session, context)
-        job = await service.start(session, Query(query, models=self._models))
+        job = await service.start(session, Query(query, models=self._models, schema=schema))
         try:
             await job.ended.wait()
         except BaseException:
@@ -195,9 +204,15 @@ class RLM:
         """See `AsyncRLM.completion`."""
         return self.answer(context, query=query).text
 
-    def answer(self, context: Context | None = None, *, query: str) -> Answer:
+    def answer(
+        self,
+        context: Context | None = None,
+        *,
+        query: str,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Answer:
         """See `AsyncRLM.answer`."""
-        return self._wait(lambda: self._rlm.answer(context, query=query))
+        return self._wait(lambda: self._rlm.answer(context, query=query, schema=schema))
 
     def cost_summary(self) -> Costs:
         """See `AsyncRLM.cost_summary`."""

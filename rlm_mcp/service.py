@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -19,6 +20,7 @@ from rlm_mcp.engine.ledger import Ledger
 from rlm_mcp.engine.loop import Ports, Question
 from rlm_mcp.engine.run import Run
 from rlm_mcp.engine.session import Session
+from rlm_mcp.engine.shape import Shape
 from rlm_mcp.errors import (
     JournalFailed,
     RlmError,
@@ -51,7 +53,8 @@ CLOSE_S = 5.0
 class Query:
     """What a caller asks. `contexts` are names or ids; None takes all of the session's.
 
-    `models` take the place of names: a library caller may bring its own.
+    `models` take the place of names: a library caller may bring its own. The answer must be JSON
+    that fits the `schema`, if there is one.
     """
 
     text: str
@@ -60,6 +63,7 @@ class Query:
     model: str | None = None
     sub_model: str | None = None
     models: ModelPair | None = None
+    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,7 @@ class Service:
         """Start a run; `sinks` see its events after the journal has them.
 
         Raises:
+            ArgumentInvalid: the schema is none.
             UnknownContext: a context is not loaded in this session.
             EndpointError: no model answers.
             UnknownSession: the session ended meanwhile.
@@ -193,6 +198,7 @@ class Service:
             session=session.handle,
             handle=session.handle,
             epoch=session.epoch,
+            shape=None if query.schema is None else Shape(query.schema),
         )
         run = Run(question, ports, session)
         job = Job(run_id, session.handle, status, run.cancel)

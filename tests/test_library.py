@@ -59,6 +59,14 @@ def test_a_context_of_any_shape_is_text_for_the_code(rlm, context, code, answer)
     assert rlm.completion(context=context, query=code) == answer
 
 
+def test_an_answer_may_have_to_fit_a_schema():
+    with RLM(model=ScriptedModel(["```repl\nFINAL({'n': 1})\n```"])) as rlm:
+        answer = rlm.answer("some text", query="How many?", schema={"required": ["n"]})
+        assert answer.text == '{"n": 1}'
+        with pytest.raises(ArgumentInvalid, match="is no JSON Schema"):
+            rlm.answer(query="How many?", schema={"type": "nothing"})
+
+
 def test_a_message_of_parts_or_without_text_is_a_transcript_too():
     parts = [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {}}]
 

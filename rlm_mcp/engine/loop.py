@@ -22,6 +22,7 @@ from rlm_mcp.engine.finish import evaluation, is_answer, words_of
 from rlm_mcp.engine.history import History
 from rlm_mcp.engine.outline import outline
 from rlm_mcp.engine.replies import ParsedReply, parse, strip_thinking
+from rlm_mcp.engine.shape import Shape
 from rlm_mcp.engine.subcalls import SubCalls
 from rlm_mcp.errors import EndpointError, ReplError
 from rlm_mcp.events import (
@@ -72,7 +73,10 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What one node is asked, of which contexts, in which REPL. The top node's `node` is ""."""
+    """What one node is asked, of which contexts, in which REPL. The top node's `node` is "".
+
+    The answer must fit the `shape`, if there is one.
+    """
 
     run_id: str
     node: str
@@ -82,6 +86,7 @@ class Question:
     session: str
     handle: str
     epoch: int
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ class Node:
     _failed_turns: int = 0
     _may_answer: bool = False
     _children: int = 0
+    _misfit: str | None = None
     _repl: Repl = field(init=False)
     _subcalls: SubCalls = field(init=False)
     _dialogue: Dialogue = field(init=False)
@@ -145,7 +151,10 @@ class Node:
                 )
             if text is not None:
                 return Outcome(text, "answer")
-        return Outcome(await self._forced_answer(limit), limit)
+        text = await self._forced_answer(limit)
+        if self.question.shape is not None and (why := self.question.shape.read(text)[1]):
+            self.note(f"The answer does not have the shape that was asked for: {why}")
+        return Outcome(text, limit)
 
     def _limit(self) -> StoppedBy | None:
         ledger, is_top = self.ports.calls.ledger, not self.question.node
@@ -189,7 +198,10 @@ class Node:
             helpers=state.helpers,
             dialect=state.dialect,
         )
-        task = prompts.task(question.query, await self._loaded(), self.variables)
+        query = question.query
+        if question.shape is not None:
+            query = f"{query}\n\n{prompts.shaped(question.shape.text)}"
+        task = prompts.task(query, await self._loaded(), self.variables)
         self._dialogue = Dialogue(
             node=question.node,
             model=ports.root,
@@ -259,14 +271,24 @@ class Node:
         if given is not None:
             if given.cut:
                 self.note("The answer was longer than a run may return; its end is cut.")
-            return given.text if is_answer(given.text) else None
+            return self._fitting(given.text) if is_answer(given.text) else None
         if reply.final is None or not is_answer(reply.final.argument):
             return None
         self.drafts.offer(reply.final.argument, Strength.REFUSED)
         if not last and (reply.code or not has_looked):
             self._may_answer = True
             return None
-        return reply.final.argument
+        return self._fitting(reply.final.argument)
+
+    def _fitting(self, text: str) -> str | None:
+        """The answer if it has the shape that was asked for; else it is a draft."""
+        if self.question.shape is None:
+            return text
+        text, self._misfit = self.question.shape.read(text)
+        if self._misfit is None:
+            return text
+        self.drafts.offer(text, Strength.DRAFT)
+        return None
 
     async def _report(
         self, reply: ParsedReply, results: Sequence[CellResult], *, cut: bool
@@ -279,7 +301,10 @@ class Node:
             parts.append(prompts.report(results, unrun=len(results) < len(reply.code)))
         finals = [result.final.text for result in results if result.final]
         finals += [reply.final.argument] if reply.final else []
-        if cut:
+        misfit, self._misfit = self._misfit, None
+        if misfit is not None:
+            parts.append(prompts.misfit(misfit))
+        elif cut:
             parts.append(prompts.cut(self._dialogue.reply_tokens))
         elif finals and not finals[-1].strip():
             parts.append(prompts.FINAL_EMPTY)
@@ -356,6 +381,7 @@ class Node:
             node=self._id(str(self._children)),
             depth=self.question.depth + 1,
             query=request.prompt,
+            shape=None,
         )
         return await self.nest(below, self.ports, request)
 

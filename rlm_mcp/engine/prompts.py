@@ -240,6 +240,16 @@ def forced(variables: Sequence[Variable]) -> str:
     return FORCED + "\n\nYour variables:\n" + listing(variables)
 
 
+def shaped(schema: str) -> str:
+    """Behind a question whose answer must fit a JSON Schema."""
+    return f"The answer must be JSON that fits this JSON Schema, as FINAL(value): {schema}"
+
+
+def misfit(why: str) -> str:
+    """An answer that does not fit the schema."""
+    return f"The answer was not taken: {why}. Give it again as JSON that fits the schema."
+
+
 def folded(chars: int) -> str:
     """What stands in the history for an output that was dropped to make room."""
     return f"[output of {chars:,} characters dropped to save room; print again what you need]"

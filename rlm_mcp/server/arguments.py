@@ -68,6 +68,9 @@ class RlmQuery(Arguments):
     budget: Annotated[Limits | None, Unwrapped] = Field(
         default=None, description="Limits of this run."
     )
+    answer_schema: Annotated[dict[str, Any] | None, Unwrapped] = Field(
+        default=None, description="JSON Schema; the answer is then JSON that fits it."
+    )
     model: str | None = None
     sub_model: str | None = None
 

@@ -87,6 +87,7 @@ async def rlm_query(app: App, request: Request, asked: arguments.RlmQuery) -> To
         _budget(app.settings.budget, asked.budget),
         asked.model,
         asked.sub_model,
+        schema=asked.answer_schema,
     )
     async with reporting(request.session, lambda: "looking for the model") as progress:
         job = await service.start(session, query)

@@ -1,7 +1,7 @@
 """A run with everything real but the weights: a scripted model, a guest process, a store."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 import pytest
@@ -13,6 +13,7 @@ from rlm_mcp.engine.ledger import Ledger
 from rlm_mcp.engine.loop import Ports, Question
 from rlm_mcp.engine.run import Run
 from rlm_mcp.engine.session import Session
+from rlm_mcp.engine.shape import Shape
 from rlm_mcp.llm.scripted import ScriptedModel
 from rlm_mcp.repl.local import LocalBackend
 from rlm_mcp.types import Budget, ReplLimits
@@ -35,7 +36,7 @@ class Bench:
     async def load(self, text, name=None):
         return self.session.add(await load(self.store, (), text=text, name=name), origin=text)
 
-    def run(self, root, query="What is it?", *, sub=None, **budget):
+    def run(self, root, query="What is it?", *, sub=None, schema=None, **budget):
         """A run ready to answer. Scripts are lists of replies or functions of the messages."""
         self.runs += 1
         self.events = []
@@ -47,11 +48,13 @@ class Bench:
         question = Question(
             f"run{self.runs}", "", 0, query, self.session.contexts, handle, handle, 1
         )
+        if schema is not None:
+            question = replace(question, shape=Shape(schema))
         return Run(question, ports, self.session)
 
-    async def ask(self, root, query="What is it?", *, sub=None, **budget):
+    async def ask(self, root, query="What is it?", **more):
         with anyio.fail_after(30):
-            return await self.run(root, query, sub=sub, **budget).answer()
+            return await self.run(root, query, **more).answer()
 
     def of(self, kind):
         return [event for event in self.events if isinstance(event, kind)]

@@ -221,3 +221,23 @@ async def test_a_long_answer_is_cut_and_all_of_it_can_be_read(bench, era):
     assert len(json.dumps(cut, separators=(",", ":"))) < 12_000
     assert "".join(step["text"] for page in pages for step in page["steps"]) == whole
     assert resource.contents[0].text == whole
+
+
+async def test_an_answer_may_be_asked_for_as_json(bench, era):
+    schema = {"type": "object", "required": ["place"]}
+    replies = ["```repl\nFINAL('somewhere')\n```", "```repl\nFINAL({'place': 'a.txt'})\n```"]
+    async with bench(replies, era) as b:
+        await b.call("load_context", text="alpha")
+        answer = await b.call("rlm_query", query="Where?", answer_schema=schema)
+
+    assert (answer["answer"], answer["usage"]["calls"]) == ('{"place": "a.txt"}', 2)
+
+
+async def test_a_schema_that_is_none_is_refused_before_a_model_is_asked(bench, era):
+    async with bench((), era) as b:
+        await b.call("load_context", text="alpha")
+        asked = {"query": "Where?", "answer_schema": {"type": "nothing"}}
+        result = await b.client.call_tool("rlm_query", asked)
+
+    assert result.is_error
+    assert "is no JSON Schema" in result.content[0].text

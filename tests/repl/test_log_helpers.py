@@ -237,3 +237,10 @@ def test_nothing_comes_of_nothing(text):
     assert templates.templates(text=text) == []
     assert logs.rate(text=text) == []
     assert [event for event in logs.events(text) if event.text.strip()] == []
+
+
+def test_a_line_longer_than_a_sample_counts_once(monkeypatch):
+    monkeypatch.setattr(templates, "SAMPLED_CHARS", 1000)
+    monkeypatch.setattr(templates, "BLOCK_CHARS", 100)
+    (found,) = templates.templates(text="word " * 10_000)
+    assert found.lines == 1

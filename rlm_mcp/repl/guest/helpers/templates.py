@@ -175,17 +175,19 @@ def diff_windows(a: str, b: str, k: int = 20) -> Shifts:
     )
 
 
-def _counted(miner: _Miner, text: str | None) -> tuple[dict[_Kind, int], float]:
+def _counted(miner: _Miner, text: str | None) -> tuple[dict[_Kind, float], float]:
     """How many lines of each kind there are in the part that was looked at, and how large it is."""
     spans = spans_of(text)
     total = sum(span.end - span.start for span in spans)
     share = min(1.0, SAMPLED_CHARS / total) if total else 1.0
-    counts: dict[_Kind, int] = {}
+    counts: dict[_Kind, float] = {}
     for part in spans if share == 1 else _sampled(spans, round(BLOCK_CHARS / share)):
         for start, stop in part.lines():
             kind = miner.kind_of(part, start, stop)
             if kind:
-                counts[kind] = counts.get(kind, 0) + 1
+                # Where a line is longer than the stretches between, it stands for itself.
+                whole = stop - start > BLOCK_CHARS
+                counts[kind] = counts.get(kind, 0) + (share if whole else 1)
     return counts, share
 
 

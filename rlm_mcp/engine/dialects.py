@@ -16,7 +16,6 @@ _CHANNEL = re.compile(
     r"(?P<body>.*?)(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
     re.DOTALL,
 )
-_TOKENS = re.compile(r"<\|(?:start\|>assistant|\w+\|>)|</s>")
 _TAGGED = re.compile(
     r"^[ \t]*<(?P<tag>code|python|repl|tool_code|execute(?:_python|_ipython)?)>[ \t]*\n?"
     r"(?P<body>.*?)\s*(?:</(?P=tag)>|\Z)",
@@ -49,11 +48,13 @@ FUNCTIONS = frozenset(
 
 
 def without_channels(text: str) -> str:
-    """What a reply in channels says aloud; its analysis is thinking, its calls become code."""
-    if "<|channel|>" not in text:
+    """What a reply in channels says aloud; its analysis is thinking, its calls become code.
+
+    A reply that does not begin with one of the format's marks speaks of them, and stays.
+    """
+    if not text.lstrip().startswith("<|") or not _CHANNEL.search(text):
         return text
-    first = text.find("<|channel|>")
-    said = [_TOKENS.sub("", text[:first])]
+    said: list[str] = []
     for part in _CHANNEL.finditer(text):
         body = part["body"].strip()
         if "to=" in part["to"]:

@@ -117,3 +117,11 @@ def test_beside_a_block_of_python_nothing_else_is_run():
 def test_a_sub_models_channels_are_no_part_of_what_it_says():
     assert strip_thinking(f"{THOUGHT}{SPOKEN}Yes.") == "Yes."
     assert strip_thinking(SPOKEN) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["It has `<|channel|>` marks.", f"Such as {THOUGHT}{SPOKEN}Yes.", "<|channel|> is a mark."],
+)
+def test_a_reply_that_speaks_of_channels_stays_whole(text):
+    assert strip_thinking(text) == text

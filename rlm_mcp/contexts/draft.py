@@ -83,7 +83,7 @@ class Draft:
     def adopt(self, old: Catalogue, run: slice, digests: Sequence[bytes]) -> Iterator[int]:
         """Take a run of another snapshot's documents as they are, the headers between them too.
 
-        `digests` are theirs. The source bytes are counted up as it goes on.
+        `digests` are theirs. Gives the characters taken as it goes on, piece by piece.
         """
         taken = old.documents[run]
         first, last = taken[0], taken[-1]

@@ -70,7 +70,7 @@ class Ingest:
     @property
     def skipped(self) -> tuple[Skip, ...]:
         """All skips, in path order."""
-        return tuple(sorted({*self._listing.skipped, *self.unread}, key=attrgetter("path")))
+        return self._listing.all_skipped(self.unread)
 
     def run(self) -> ContextInfo:
         """Stream the entries into a new snapshot.

@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import NamedTuple
 
 from rlm_mcp.rules import LoadRules
@@ -89,6 +90,10 @@ class Listing:
     skipped: tuple[Skip, ...] = ()
     named: bool = False
     streamed: bool = False
+
+    def all_skipped(self, unread: Iterable[Skip]) -> tuple[Skip, ...]:
+        """Its skips and those found by reading it, in path order."""
+        return tuple(sorted({*self.skipped, *unread}, key=attrgetter("path")))
 
 
 def merged(listings: Sequence[Listing]) -> Listing:

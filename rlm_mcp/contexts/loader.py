@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from operator import attrgetter
 
 from anyio import from_thread, to_thread
 
@@ -90,8 +89,8 @@ def _recognised(
     """Nothing has changed: nothing is read."""
     store.touch(before.remembered.id)
     unread = (Skip(path, reason) for path, reason in before.remembered.skipped.items())
-    skipped = sorted({*listing.skipped, *unread}, key=attrgetter("path"))
-    return replace(before.catalogue.info, name=name or listing.name, skipped=tuple(skipped))
+    skipped = listing.all_skipped(unread)
+    return replace(before.catalogue.info, name=name or listing.name, skipped=skipped)
 
 
 def _before(store: ContextStore, listing: Listing) -> Before | None:

@@ -5,6 +5,8 @@ They are left out of folders and globs; who names such a file gets it.
 
 import re
 
+from rlm_mcp.rules import LoadRules
+
 REASON = "likely secret; name it to load it"
 _NAMES = frozenset(
     {
@@ -24,6 +26,16 @@ _TOKEN = re.compile(
     rb"(?i:_authToken|_password|^password)\s*[=:]\s*[^\s$<{]{8}",
     re.MULTILINE,
 )
+
+
+def reason(path: str, rules: LoadRules) -> str | None:
+    """Why a file is left out by its name, None if it is not."""
+    return REASON if not rules.secrets and is_secret(path) else None
+
+
+def guards(path: str, rules: LoadRules) -> bool:
+    """Whether a secret in a file keeps it out."""
+    return not rules.secrets and may_be_secret(path)
 
 
 def is_secret(path: str) -> bool:

@@ -42,7 +42,7 @@ FUNCTIONS = frozenset(
     {
         "llm_query", "llm_query_batched", "rlm_query", "rlm_query_batched", "SHOW_VARS", "grep",
         "FINAL_VAR", "read", "outline", "symbols", "refs", "chunks", "between", "events", "rate",
-        "templates", "diff_windows", "help",
+        "parse_time", "templates", "diff_windows", "help",
     }
 )  # fmt: skip
 

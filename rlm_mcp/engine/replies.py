@@ -79,10 +79,9 @@ def parse(text: str) -> ParsedReply:
 def _is_code(text: str) -> bool:
     """Whether all of a reply is Python that works with what the REPL offers."""
     tree = syntax_of(text)
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} if tree else set()
-    return bool(names & OFFERED) and any(
-        isinstance(node, ast.Call) for node in ast.walk(tree or ast.Pass())
-    )
+    nodes = list(ast.walk(tree)) if tree else []
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return bool(names & OFFERED) and any(isinstance(node, ast.Call) for node in nodes)
 
 
 def _closing_tags(text: str) -> Iterator[tuple[int, bool]]:

@@ -30,6 +30,10 @@ class ScriptedReply:
     raw: bytes | None = None
     fault: Literal["drop", "drop_mid", "hang"] | None = None
 
+    def input_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of the prompt, as far as it counts them."""
+        return count_prompt(messages) if self.prompt_tokens is None else self.prompt_tokens
+
     @property
     def output_tokens(self) -> int:
         """Tokens of text and thinking."""
@@ -107,7 +111,7 @@ class Ledger(Bill):
             return
         for bill in self._bills(model):
             bill.calls += 1
-            bill.input_tokens += count_prompt(messages)
+            bill.input_tokens += reply.input_tokens(messages)
             bill.output_tokens += reply.output_tokens
 
     def fail(self, model: str) -> None:

@@ -24,7 +24,6 @@ from rlm_mcp.llm.script import (
     Player,
     Script,
     ScriptedReply,
-    count_prompt,
     count_tokens,
 )
 from rlm_mcp.llm.scripted_server import ScriptedServer, serve
@@ -36,7 +35,6 @@ __all__ = [
     "ScriptedModel",
     "ScriptedReply",
     "ScriptedServer",
-    "count_prompt",
     "count_tokens",
     "serve",
 ]
@@ -103,8 +101,7 @@ class ScriptedModel:
         if reply.status != 200:
             refusal = read_refusal(reply.status, _lowered(reply), reply.error_body)
             raise error_of(refusal, Target("scripted", self.name))
-        counted = count_prompt(messages) if reply.prompt_tokens is None else reply.prompt_tokens
-        tokens = (counted, reply.output_tokens)
+        tokens = (reply.input_tokens(messages), reply.output_tokens)
         usage = Usage(
             calls=1,
             input_tokens=tokens[0],

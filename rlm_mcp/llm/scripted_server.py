@@ -11,7 +11,7 @@ import orjson
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteStream
 
-from rlm_mcp.llm.script import Ledger, Player, Script, ScriptedReply, count_prompt
+from rlm_mcp.llm.script import Ledger, Player, Script, ScriptedReply
 from rlm_mcp.types import Message
 
 _HEAD_BYTES = 64 << 10
@@ -166,8 +166,7 @@ def _reply_bytes(
 ) -> bytes:
     if reply.status != 200 or reply.raw is not None:
         return _whole(reply.status, reply.error_body, reply.headers)
-    counted, made = count_prompt(messages), reply.output_tokens
-    given = counted if reply.prompt_tokens is None else reply.prompt_tokens
+    given, made = reply.input_tokens(messages), reply.output_tokens
     usage = {"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made}
     shown = {"usage": usage} if reply.reports_usage else {}
     head = {"id": "scripted", "created": 0, "model": asked["model"]}

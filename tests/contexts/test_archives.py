@@ -12,6 +12,7 @@ import tarfile
 import zipfile
 
 import pytest
+from contents import contents
 
 from rlm_mcp.contexts.loader import load
 from rlm_mcp.errors import SourceForbidden, SourceMissing, SourceTooLarge, SourceUnreadable
@@ -50,13 +51,6 @@ def special(name, kind, target=""):
     member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, target
     return member
-
-
-def contents(store, info):
-    return {
-        each.path: store.read(info, each.start, each.start + each.chars)
-        for each in store.catalogue(info.id).documents
-    }
 
 
 @pytest.fixture

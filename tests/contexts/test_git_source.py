@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import pytest
+from contents import contents
 
 from rlm_mcp.contexts.loader import load
 from rlm_mcp.errors import SourceForbidden, SourceMissing, SourceUnreadable
@@ -26,13 +27,6 @@ def git(folder, *arguments):
         [*command, *arguments], cwd=folder, env=own, check=True, capture_output=True
     )
     return done.stdout.decode().strip()
-
-
-def contents(store, info):
-    return {
-        each.path: store.read(info, each.start, each.start + each.chars)
-        for each in store.catalogue(info.id).documents
-    }
 
 
 FIRST = {"src/a.py": "a = 1\n", "src/deep/b.py": "b = 1\n", "README": "größer\n", "empty": ""}

@@ -6,6 +6,7 @@ import shutil
 
 import anyio
 import pytest
+from contents import contents
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,14 +23,6 @@ from rlm_mcp.rules import LoadRules
 from rlm_mcp.types import Skip, TextKind
 
 pytestmark = pytest.mark.anyio
-
-
-def contents(store, info):
-    """Every document's text by its path."""
-    return {
-        each.path: store.read(info, each.start, each.start + each.chars)
-        for each in store.catalogue(info.id).documents
-    }
 
 
 async def test_a_text_is_stored_as_it_is(store):

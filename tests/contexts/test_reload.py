@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from contents import contents
 
 from rlm_mcp.contexts.loader import load
 from rlm_mcp.contexts.store import ContextStore
@@ -36,13 +37,6 @@ def opened(monkeypatch):
 
     monkeypatch.setattr("rlm_mcp.contexts.sources.path.os.open", noting)
     return names
-
-
-def contents(store, info):
-    return {
-        each.path: store.read(info, each.start, each.start + each.chars)
-        for each in store.catalogue(info.id).documents
-    }
 
 
 FILES = {

@@ -1,8 +1,12 @@
 """Code and answers in the ways models were trained to write them mean what they say."""
 
+import importlib
+
 import pytest
 
+from rlm_mcp.engine.dialects import FUNCTIONS
 from rlm_mcp.engine.replies import TextFinal, parse, strip_thinking
+from rlm_mcp.repl import toolbox
 
 PRINT = "print(context[:100])"
 THOUGHT = "<|channel|>analysis<|message|>Hm. FINAL(41)<|end|><|start|>assistant"
@@ -125,3 +129,10 @@ def test_a_sub_models_channels_are_no_part_of_what_it_says():
 )
 def test_a_reply_that_speaks_of_channels_stays_whole(text):
     assert strip_thinking(text) == text
+
+
+def test_every_helper_of_the_repl_may_be_called_as_a_tool():
+    modules = [source.stem for source in toolbox.FOLDER.glob("[a-z]*.py")]
+    helpers = [importlib.import_module(f"rlm_mcp.repl.guest.helpers.{name}") for name in modules]
+    assert len(helpers) > 3
+    assert {name for helper in helpers for name in helper.__all__} <= FUNCTIONS

@@ -49,12 +49,11 @@ class _Archive:
             return "its path leads out of the archive"
         if ".git" in parts[:-1]:
             return "git's own"
-        guarded = not self.asking.rules.secrets
-        return secrets.REASON if guarded and secrets.is_secret(name) else None
+        return secrets.reason(name, self.asking.rules)
 
     def entry(self, name: str, size: int, read: Read) -> Entry:
         """A member that `read` gives the text of."""
-        guarded = self.guards(name)
+        guarded = secrets.guards(name, self.asking.rules)
         return Entry(
             path=shown(name),
             read=partial(read, guarded=guarded),
@@ -62,10 +61,6 @@ class _Archive:
             changed_ns=changed_ns(self.status),
             bytes=size,
         )
-
-    def guards(self, name: str) -> bool:
-        """Whether a secret in it keeps a member out."""
-        return not self.asking.rules.secrets and secrets.may_be_secret(name)
 
     def listing(self, found: dict[str, Entry], skipped: list[Skip], *, streamed: bool) -> Listing:
         """Of its members by path, the last of a name."""

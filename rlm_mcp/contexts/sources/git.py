@@ -99,7 +99,7 @@ class _Repository:
             if reason:
                 skipped.append(Skip(shown(path), reason))
                 continue
-            guarded = not self.asking.rules.secrets and secrets.may_be_secret(path)
+            guarded = secrets.guards(path, self.asking.rules)
             read = partial(_read, blobs, name, guarded=guarded)
             entries.append(Entry(shown(path), read, f"git {name} {guarded}", bytes=int(size)))
         return Listing(
@@ -127,7 +127,7 @@ def _reason(mode: int, path: str, rules: LoadRules) -> str | None:
         return "symbolic link"
     if not stat.S_ISREG(mode):
         return "submodule"
-    return secrets.REASON if not rules.secrets and secrets.is_secret(path) else None
+    return secrets.reason(path, rules)
 
 
 def _read(blobs: "_Blobs", name: str, *, guarded: bool) -> Iterator[Piece]:

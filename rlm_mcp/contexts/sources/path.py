@@ -15,7 +15,6 @@ from rlm_mcp.contexts import secrets
 from rlm_mcp.contexts.files import changed_ns, document, stamp
 from rlm_mcp.contexts.listing import Asking, Entry, Listing, Source, Tick, reason_of, shown
 from rlm_mcp.contexts.roots import require_within
-from rlm_mcp.contexts.secrets import is_secret, may_be_secret
 from rlm_mcp.contexts.unpack import is_archive
 from rlm_mcp.contexts.walk import WalkedFile, kind_of, walk
 from rlm_mcp.errors import SourceForbidden, SourceMissing, SourceUnreadable
@@ -72,8 +71,9 @@ def _folder(folder: Path, asking: Asking) -> Listing:
 def _spared(files: list[WalkedFile], skipped: list[Skip], asking: Asking) -> list[WalkedFile]:
     """The files whose names do not tell of secrets or archives; the others become skips."""
     reasons = {file.path: _ARCHIVE for file in files if is_archive(file.path)}
-    if not asking.rules.secrets:
-        reasons |= {file.path: secrets.REASON for file in files if is_secret(file.path)}
+    for file in files:
+        if reason := secrets.reason(file.path, asking.rules):
+            reasons[file.path] = reason
     skipped += (Skip(shown(path), reason) for path, reason in reasons.items())
     return [file for file in files if file.path not in reasons]
 
@@ -136,13 +136,13 @@ def _listing(
     skipped: Iterable[Skip],
     asking: Asking,
 ) -> Listing:
-    place, guarded = str(folder), not asking.rules.secrets
+    place = str(folder)
     entries = [
         _entry(
             shown(file.path),
             f"{place}/{file.path}",
             file.status,
-            guarded=guarded and may_be_secret(file.path),
+            guarded=secrets.guards(file.path, asking.rules),
         )
         for file in files
     ]

@@ -97,10 +97,11 @@ def rate(
     `every` is "30s", "5m", "1h", "1d" or seconds; default: what gives up to 60 stretches. `text` is
     as in events(). Without a pattern the log must be in order of time.
     """
-    spans = [span for span in spans_of(text) if _next_time(span, span.start, span.end)[0]]
+    firsts = [(_next_time(span, span.start, span.end)[0], span) for span in spans_of(text)]
+    spans = [span for moment, span in firsts if moment is not None]
     if not spans:
         return Rate()
-    first = min(moment for span in spans if (moment := _next_time(span, span.start, span.end)[0]))
+    first = min(moment for moment, _ in firsts if moment is not None)
     last = max(moment for span in spans if (moment := _last_time(span)))
     step = _step(every, (last - first).total_seconds())
     origin = datetime(first.year, first.month, first.day)  # noqa: DTZ001 - as the log has it
@@ -156,11 +157,16 @@ def _near(text: str, start: int, stop: int) -> datetime | None:
     return parse_time(text[start : min(stop, start + HEAD_CHARS)])
 
 
-def _next_time(span: Span, start: int, end: int) -> tuple[datetime | None, int]:
-    """The first time from `start` on, and where its line begins."""
+def _next_time(
+    span: Span,
+    start: int,
+    end: int,
+    least: datetime = datetime.min,  # noqa: DTZ901 - as the log has it
+) -> tuple[datetime | None, int]:
+    """The first time from `start` on that is not before `least`, and where its line begins."""
     for at, stop in span._replace(start=start, end=end).lines():
         moment = parse_time(span.text[at : min(stop, at + SEARCHED_CHARS)])
-        if moment is not None:
+        if moment is not None and moment >= least:
             return moment, at
     return None, end
 
@@ -186,11 +192,7 @@ def _bisected(span: Span, wanted: datetime) -> int:
             low = at
         else:
             high = min(middle, high - 1)
-    for at, stop in span._replace(start=low).lines():
-        moment = parse_time(span.text[at : min(stop, at + SEARCHED_CHARS)])
-        if moment is not None and moment >= wanted:
-            return at
-    return span.end
+    return _next_time(span, low, span.end, wanted)[1]
 
 
 def _one(path: str | None) -> Span:

@@ -24,7 +24,9 @@ _NOT_GUESSED = ["utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_
 _ESCAPED = re.compile("[\udc80-\udcff]")
 # Python (PEP 263), XML, HTML and CSS.
 _DECLARED = re.compile(rb"""(?:coding[:=]|(?:encoding|charset)\s*=|@charset)\s*["']?([-\w.]+)""")
-_FAMILIES = ("iso8859", "cp", "koi8", "mac", "shift_jis", "euc_", "gb", "big5", "johab", "tis-620")
+_FAMILIES = (
+    "utf-8", "iso8859", "cp", "koi8", "mac", "shift_jis", "euc_", "gb", "big5", "johab", "tis-620",
+)  # fmt: skip
 _ASCII = bytes(range(128))
 
 
@@ -79,7 +81,10 @@ class Decoder:
             text, used = codecs.utf_8_decode(raw, "strict", final)
         except UnicodeDecodeError as error:
             sample = raw[max(0, error.start - _SAMPLE_BYTES // 2) :][:_SAMPLE_BYTES]
-            self._codec = codecs.getincrementaldecoder(self._other(sample))(_ESCAPING)
+            name = self._other(sample)
+            # Only what lies beyond ASCII can be escaped: EBCDIC has gaps among the rest.
+            errors = _ESCAPING if _extends_ascii(name) else "replace"
+            self._codec = codecs.getincrementaldecoder(name)(errors)
             return self._other_text(raw, final)
         self._rest = raw[used:]
         self._wide = self._wide or not text.isascii()
@@ -104,10 +109,19 @@ def _declared(head: bytes) -> str | None:
     found = _DECLARED.search(head)
     try:
         name = codecs.lookup(found[1].decode("ascii")).name if found else ""
-        fits = name.startswith(_FAMILIES) and _ASCII.decode(name) == _ASCII.decode("ascii")
     except (LookupError, ValueError):
         return None
-    return name if fits else None
+    return name if not name.startswith("utf-8") and _extends_ascii(name) else None
+
+
+def _extends_ascii(name: str) -> bool:
+    """Whether an encoding is ASCII up to 127, and a table or pairs of bytes beyond."""
+    try:
+        known = codecs.lookup(name).name
+        fits = known.startswith(_FAMILIES) and _ASCII.decode(name) == _ASCII.decode("ascii")
+    except (LookupError, ValueError):
+        return False
+    return fits
 
 
 def _mended(text: str) -> str:

@@ -1,0 +1,1 @@
+"""Evaluations that need no downloads: generated texts and questions, their gold, their scorers."""

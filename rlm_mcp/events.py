@@ -10,11 +10,12 @@ import json
 import types as builtin_types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
 
+from rlm_mcp.conduct import Conduct
 from rlm_mcp.types import Budget, Citation, StoppedBy, Usage
 from rlm_mcp.words import sendable
 
@@ -142,6 +143,7 @@ class RunEnded:
     turns: int
     seconds: float
     notes: tuple[str, ...] = ()
+    conduct: Conduct = field(default_factory=Conduct)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,14 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from rlm_mcp.conduct import Plan, Strategy
 from rlm_mcp.contexts.ingest import LoadProgress
 from rlm_mcp.contexts.loader import load
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.engine.calls import Calls
 from rlm_mcp.engine.ledger import Ledger
-from rlm_mcp.engine.loop import Ports, Question
+from rlm_mcp.engine.ports import Ports, Question
+from rlm_mcp.engine.route import Route, planned, route
 from rlm_mcp.engine.run import Run
 from rlm_mcp.engine.session import Session
 from rlm_mcp.engine.shape import Shape
@@ -53,8 +55,8 @@ CLOSE_S = 5.0
 class Query:
     """What a caller asks. `contexts` are names or ids; None takes all of the session's.
 
-    `models` take the place of names: a library caller may bring its own. The answer must be JSON
-    that fits the `schema`, if there is one.
+    `models` take the place of names: a library caller may bring its own. `strategy` None is that of
+    the settings. The answer must be JSON that fits the `schema`, if there is one.
     """
 
     text: str
@@ -63,6 +65,7 @@ class Query:
     model: str | None = None
     sub_model: str | None = None
     models: ModelPair | None = None
+    strategy: Strategy | None = None
     schema: Mapping[str, Any] | None = None
 
 
@@ -169,13 +172,12 @@ class Service:
         """Start a run; `sinks` see its events after the journal has them.
 
         Raises:
-            ArgumentInvalid: the schema is none.
+            ArgumentInvalid: the schema is none, or the text does not fit `strategy`.
             UnknownContext: a context is not loaded in this session.
             EndpointError: no model answers.
             UnknownSession: the session ended meanwhile.
         """
-        contexts = session.select(query.contexts)
-        pair = query.models or await self.models.resolve(query.model, query.sub_model)
+        contexts, pair, way = await self._way(session, query)
         self.session(session.handle)  # finding a model may take long enough for its end
         run_id = f"run_{secrets.token_urlsafe(9)}"
         status = RunStatus()
@@ -199,6 +201,7 @@ class Service:
             handle=session.handle,
             epoch=session.epoch,
             shape=None if query.schema is None else Shape(query.schema),
+            route=way,
         )
         run = Run(question, ports, session)
         job = Job(run_id, session.handle, status, run.cancel)
@@ -213,6 +216,28 @@ class Service:
 
         self.jobs.start(job, work)
         return job
+
+    async def plan(self, session: Session, query: Query) -> Plan:
+        """How a query would be asked and about what that takes; asks no model.
+
+        Raises:
+            As `start`.
+        """
+        contexts, pair, way = await self._way(session, query)
+        return planned(way, contexts, pair.sub.window_tokens, query.budget or self.settings.budget)
+
+    async def _way(
+        self, session: Session, query: Query
+    ) -> tuple[tuple[ContextInfo, ...], ModelPair, Route]:
+        contexts = session.select(query.contexts)
+        pair = query.models or await self.models.resolve(query.model, query.sub_model)
+        way = route(
+            query.strategy or self.settings.strategy,
+            contexts,
+            pair.root.window_tokens,
+            has_variables=bool(session.variables),
+        )
+        return contexts, pair, way
 
     async def view(self, run_id: str, wait_s: float = 0.0) -> RunView:
         """A run, waited for up to `wait_s` seconds; also one of an earlier process.
@@ -328,6 +353,7 @@ def _ended_view(row: RunRow, event: Event) -> RunView:
         turns=event.turns,
         seconds=event.seconds,
         notes=event.notes,
+        conduct=event.conduct,
     )
     return RunView(row.id, row.session, answer=answer)
 

@@ -9,6 +9,7 @@ from typing import Literal, Self
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from rlm_mcp.conduct import Strategy
 from rlm_mcp.errors import SettingsInvalid
 from rlm_mcp.rules import Keeping, LoadRules
 from rlm_mcp.types import Budget, ReplLimits
@@ -60,6 +61,11 @@ class Settings(BaseModel):
     sub_price_out: float | None = Field(default=None, ge=0, description="Sub price, out.")
     sub_price_cached: float | None = Field(default=None, ge=0, description="Sub price, cached.")
 
+    strategy: Strategy = Field(
+        default="auto",
+        description="`direct` puts the text into the prompt, `rlm` never does; `auto` does for a"
+        " text that fits the window well.",
+    )
     max_turns: int = Field(default=20, ge=1, description="Turns of one run.")
     max_calls: int = Field(default=1000, ge=1, description="Model calls of one run.")
     max_tokens: int | None = Field(default=None, ge=1, description="Tokens of one run, in and out.")

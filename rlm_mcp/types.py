@@ -1,9 +1,11 @@
 """The values that cross module borders: contexts, models, cells, budgets, answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
+
+from rlm_mcp.conduct import Conduct
 
 UTF8 = "utf-8"
 
@@ -213,6 +215,7 @@ class Answer:
     turns: int
     seconds: float
     notes: tuple[str, ...] = ()
+    conduct: Conduct = field(default_factory=Conduct)
 
     @property
     def usage(self) -> Usage:
@@ -296,6 +299,11 @@ class SubRequest:
     prompt: str
     context: str | None
     model: str | None
+
+    @property
+    def text(self) -> str:
+        """Prompt and context as one."""
+        return f"{self.prompt}\n\n{self.context}" if self.context else self.prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ PACKAGE = Path(rlm_mcp.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 BOTTOM = {
-    "errors", "types", "rules", "events", "protocols", "settings", "tasks", "tokens", "words",
+    "conduct", "errors", "types", "rules", "events", "protocols", "settings", "tasks", "tokens",
+    "words",
 }  # fmt: skip
 ARROWS = {
     "contexts": {"contexts"},

@@ -62,6 +62,13 @@ class Catalogue:
         before = self.pieces(document.start, offset)
         return document, 1 + sum(piece.count("\n") for piece in before)
 
+    def between(self, start: int, end: int) -> tuple[Document, ...]:
+        """The documents of which some character stands between two of the context's."""
+        first = max(bisect_right(self._starts, start) - 1, 0)
+        last = bisect_right(self._starts, end - 1)
+        found = self.documents[first:last]
+        return tuple(each for each in found if each.start < end and start < each.start + each.chars)
+
     def read(self, start: int, end: int) -> str:
         """The characters of the context from `start` up to `end`, cut to what there is."""
         return "".join(self.pieces(max(start, 0), min(end, self.info.chars)))

@@ -1,24 +1,60 @@
 """The conversation with the root model of one node: ask, and make room where it is too tight."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rlm_mcp.engine.calls import Calls, CallSite
 from rlm_mcp.engine.history import History
 from rlm_mcp.engine.ledger import Admission
+from rlm_mcp.engine.replies import strip_thinking
 from rlm_mcp.engine.truncation import tokens_lost, words_on
 from rlm_mcp.errors import PromptTooLong, ReplyEmpty
 from rlm_mcp.protocols import Model
-from rlm_mcp.types import Completion
+from rlm_mcp.types import Completion, Message
 
 LONGER = 4
+# Of the window: what a reply may take at most, and what a history that outgrew it is folded to.
+REPLY_SHARE = 4
+FOLDED_SHARE = 0.6
+# Until the endpoint has counted a prompt.
+TOKENS_PER_CHAR = 0.4
+
+
+def reply_room(reply_tokens: int, window_tokens: int | None) -> int:
+    """The longest reply to ask for, in tokens: a quarter of the window at most."""
+    return (
+        reply_tokens if window_tokens is None else min(reply_tokens, window_tokens // REPLY_SHARE)
+    )
+
+
+@dataclass(slots=True)
+class Requests:
+    """Of one node to its root model: their number, and the characters each next one began with."""
+
+    count: int = 0
+    kept: int = 0
+    sent: int = 0
+    _before: tuple[Message, ...] = ()
+
+    def add(self, messages: tuple[Message, ...]) -> None:
+        """Take one request that was answered."""
+        if self._before:
+            self.kept += _shared_chars(self._before, messages)
+            self.sent += _chars(self._before)
+        self._before = messages
+
+    @property
+    def reuse(self) -> float | None:
+        """Between 0 and 1; None for a single request."""
+        return self.kept / self.sent if self.sent else None
 
 
 @dataclass(slots=True)
 class Dialogue:
     """Asks `model` with the history as it stands. `note` says what had to be given up for that.
 
-    `reply_tokens` is the longest reply asked for; it grows once if a reply needed more.
+    `reply_tokens` is the longest reply asked for; it grows once if a reply needed more. `was_cut`:
+    the server has cut a prompt without a word.
     """
 
     node: str
@@ -27,9 +63,11 @@ class Dialogue:
     history: History
     reply_tokens: int
     note: Callable[[str], None]
-    _asked: int = 0
+    requests: Requests
     _has_grown: bool = False
-    _was_cut: bool = False
+    was_cut: bool = False
+    _is_folded: bool = False
+    _tokens_per_char: float | None = None
 
     async def ask(self, turn: int) -> Completion | None:
         """The next reply; None if the ledger admits no call.
@@ -37,41 +75,103 @@ class Dialogue:
         Raises:
             EndpointError: the model failed, also with less history or more room.
         """
+        may_resample = True
+        self._make_room()
         while True:
             messages = self.history.messages
-            chars = sum(len(message.content) for message in messages)
-            admission = self.calls.ledger.admit(self.node, "root", chars)
+            admission = self.calls.ledger.admit(self.node, "root", _chars(messages))
             if not isinstance(admission, Admission):
                 return None
-            self._asked += 1
-            call = f"{self.node}.r{self._asked}" if self.node else f"r{self._asked}"
+            self.requests.count += 1
+            call = ".".join(filter(None, (self.node, f"r{self.requests.count}")))
             site = CallSite(call, turn, admission)
             try:
                 completion = await self.calls.ask(self.model, messages, site, self.reply_tokens)
             except PromptTooLong:
-                if not self.history.fold():
+                if not self._fold():
                     raise
-                self.note("The history outgrew the model's window; old outputs were folded.")
+                continue
             except ReplyEmpty:
                 if not self._grow():
                     raise
-            else:
-                if (lost := tokens_lost(messages, completion)) is not None and self._fold(*lost):
-                    continue
-                if completion.finish_reason != "length" or not self._grow():
-                    return completion
+                continue
+            self.requests.add(messages)
+            lost = tokens_lost(messages, completion, self._tokens_per_char)
+            if lost is not None and self._fold_cut(*lost):
+                continue
+            self._measure(messages, completion)
+            if completion.finish_reason == "length" and self._grow():
+                continue
+            if strip_thinking(completion.text) or not may_resample:
+                return completion
+            may_resample = False
 
-    def _fold(self, sent: int, counted: int) -> bool:
+    def _make_room(self) -> None:
+        """Fold well before the window is full, and enough at once that it is seldom."""
+        window = self.model.window_tokens
+        if window is None:
+            return
+        room = (window - self.reply_tokens) / (self._tokens_per_char or TOKENS_PER_CHAR)
+        if _chars(self.history.messages) <= room:
+            return
+        while _chars(self.history.messages) > FOLDED_SHARE * room and self._fold():
+            pass
+
+    def _fold(self) -> bool:
+        """Make the history shorter; False if it cannot be."""
+        if not self.history.fold():
+            return False
+        if not self._is_folded:
+            self._is_folded = True
+            self.note("The history outgrew the model's window; old outputs were folded.")
+        return True
+
+    def _fold_cut(self, sent: int, counted: int) -> bool:
         """Make room after the server cut the prompt without a word; False if none is left."""
-        if not self._was_cut:
-            self._was_cut = True
+        if not self.was_cut:
+            self.was_cut = True
             self.note(words_on(self.model.name, sent, counted))
         return self.history.fold()
+
+    def _measure(self, messages: Sequence[Message], completion: Completion) -> None:
+        """Learn from the endpoint's own count how long a token is here."""
+        usage, chars = completion.usage, _chars(messages)
+        if usage.input_tokens and not usage.estimated_calls and chars:
+            self._tokens_per_char = usage.input_tokens / chars
 
     def _grow(self) -> bool:
         """Allow longer replies from now on; False if that was done before."""
         if self._has_grown:
             return False
         self._has_grown = True
-        self.reply_tokens *= LONGER
+        longer, window = self.reply_tokens * LONGER, self.model.window_tokens
+        self.reply_tokens = longer if window is None else min(longer, window // 2)
         return True
+
+
+def _chars(messages: Sequence[Message]) -> int:
+    return sum(len(message.content) for message in messages)
+
+
+def _shared_chars(before: Sequence[Message], after: Sequence[Message]) -> int:
+    """How many characters two requests have in common from their beginning on."""
+    shared = 0
+    for old, new in zip(before, after, strict=False):
+        if old == new:
+            shared += len(old.content)
+            continue
+        if old.role == new.role:
+            shared += _shared_length(old.content, new.content)
+        break
+    return shared
+
+
+def _shared_length(one: str, other: str) -> int:
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one.startswith(other[:middle]):
+            low = middle
+        else:
+            high = middle - 1
+    return low

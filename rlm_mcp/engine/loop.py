@@ -5,24 +5,26 @@ answer or a limit ends it. Nested runs are nodes of their own on the same ledger
 """
 
 import contextlib
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import anyio
 import anyio.to_thread
 
-from rlm_mcp.contexts.store import ContextStore
+from rlm_mcp.conduct import Conduct
 from rlm_mcp.engine import prompts
-from rlm_mcp.engine.calls import Calls
+from rlm_mcp.engine.acceptance import Acceptance
 from rlm_mcp.engine.cells import Repl
-from rlm_mcp.engine.dialogue import Dialogue
+from rlm_mcp.engine.coverage import Coverage
+from rlm_mcp.engine.dialogue import Dialogue, Requests, reply_room
+from rlm_mcp.engine.direct import Direct
 from rlm_mcp.engine.drafts import Drafts, Strength, likely_answer
 from rlm_mcp.engine.finish import evaluation, is_answer, words_of
 from rlm_mcp.engine.history import History
 from rlm_mcp.engine.outline import outline
+from rlm_mcp.engine.ports import Nest, Outcome, Ports, Question
+from rlm_mcp.engine.repeats import Repeats
 from rlm_mcp.engine.replies import ParsedReply, parse, strip_thinking
-from rlm_mcp.engine.shape import Shape
+from rlm_mcp.engine.route import Route
 from rlm_mcp.engine.subcalls import SubCalls
 from rlm_mcp.errors import EndpointError, ReplError
 from rlm_mcp.events import (
@@ -33,13 +35,10 @@ from rlm_mcp.events import (
     ReplReady,
     TurnStarted,
 )
-from rlm_mcp.protocols import Model, ReplBackend
 from rlm_mcp.types import (
     Cell,
     CellResult,
     Completion,
-    ContextInfo,
-    ReplLimits,
     ReplSpec,
     StoppedBy,
     SubReply,
@@ -47,57 +46,9 @@ from rlm_mcp.types import (
     Variable,
 )
 
-NESTED_AT_ONCE = 4
 # A tenth of the window for one output, at three characters a token.
 OUTPUT_CHARS_PER_WINDOW_TOKEN = 0.3
 LEAST_OUTPUT_CHARS = 800
-
-
-def _few_at_a_time() -> defaultdict[int, anyio.CapacityLimiter]:
-    return defaultdict(lambda: anyio.CapacityLimiter(NESTED_AT_ONCE))
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What every node of a run is handed. `nesting` bounds the nested runs of each depth."""
-
-    root: Model
-    sub: Model
-    calls: Calls
-    backend: ReplBackend
-    store: ContextStore
-    limits: ReplLimits
-    reply_tokens: int
-    nesting: defaultdict[int, anyio.CapacityLimiter] = field(default_factory=_few_at_a_time)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What one node is asked, of which contexts, in which REPL. The top node's `node` is "".
-
-    The answer must fit the `shape`, if there is one.
-    """
-
-    run_id: str
-    node: str
-    depth: int
-    query: str
-    contexts: tuple[ContextInfo, ...]
-    session: str
-    handle: str
-    epoch: int
-    shape: Shape | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a node ended."""
-
-    text: str
-    stopped_by: StoppedBy
-
-
-Nest = Callable[[Question, Ports, SubRequest], Awaitable[SubReply]]
 
 
 @dataclass(slots=True)
@@ -120,10 +71,26 @@ class Node:
     _failed_turns: int = 0
     _may_answer: bool = False
     _children: int = 0
-    _misfit: str | None = None
+    _repeats: Repeats = field(default_factory=Repeats)
+    _requests: Requests = field(default_factory=Requests)
+    _way: Route = field(init=False)
+    _coverage: Coverage = field(init=False)
+    _acceptance: Acceptance = field(init=False)
     _repl: Repl = field(init=False)
     _subcalls: SubCalls = field(init=False)
     _dialogue: Dialogue = field(init=False)
+
+    def __post_init__(self) -> None:
+        question, store = self.question, self.ports.store
+        self._way = question.route
+        self._coverage = Coverage(question.contexts, store)
+        self._acceptance = Acceptance(
+            contexts=question.contexts,
+            store=store,
+            coverage=self._coverage,
+            shape=question.shape,
+            note=self.note,
+        )
 
     def find(self, variables: tuple[Variable, ...]) -> None:
         """Take note of what the REPL holds from before: it answered other questions."""
@@ -136,6 +103,8 @@ class Node:
             EndpointError: the root model failed before it said anything.
             ReplError: no REPL could be had.
         """
+        if self._way.way == "direct" and (text := await self._directly()) is not None:
+            return Outcome(text, "answer")
         await self._open()
         while (limit := self._limit()) is None:
             self.turn += 1
@@ -155,6 +124,17 @@ class Node:
         if self.question.shape is not None and (why := self.question.shape.read(text)[1]):
             self.note(f"The answer does not have the shape that was asked for: {why}")
         return Outcome(text, limit)
+
+    async def _directly(self) -> str | None:
+        """The answer of the short way; None, and the long way is gone, if that gives none."""
+        direct = Direct(
+            self.question, self.ports, self._acceptance, note=self.note, requests=self._requests
+        )
+        text = await direct.answer()
+        self.turn = direct.turn
+        if text is None:
+            self._way = Route("rlm", "asked about directly, the model gave no answer")
+        return text
 
     def _limit(self) -> StoppedBy | None:
         ledger, is_top = self.ports.calls.ledger, not self.question.node
@@ -188,7 +168,8 @@ class Node:
             sub=ports.sub,
             calls=ports.calls,
             nested=self._nested if recursion else None,
-            reply_tokens=ports.reply_tokens,
+            coverage=self._coverage,
+            reply_tokens=reply_room(ports.reply_tokens, ports.sub.window_tokens),
             note=self.note,
         )
         self._repl = Repl(ports.backend, question.handle, question.epoch, self._subcalls.answer)
@@ -198,17 +179,15 @@ class Node:
             helpers=state.helpers,
             dialect=state.dialect,
         )
-        query = question.query
-        if question.shape is not None:
-            query = f"{query}\n\n{prompts.shaped(question.shape.text)}"
-        task = prompts.task(query, await self._loaded(), self.variables)
+        task = prompts.task(question.asked, await self._loaded(), self.variables)
         self._dialogue = Dialogue(
             node=question.node,
             model=ports.root,
             calls=ports.calls,
             history=History(system, task),
-            reply_tokens=ports.reply_tokens,
+            reply_tokens=reply_room(ports.reply_tokens, window),
             note=self.note,
+            requests=self._requests,
         )
 
     async def _loaded(self) -> list[prompts.Loaded]:
@@ -271,24 +250,22 @@ class Node:
         if given is not None:
             if given.cut:
                 self.note("The answer was longer than a run may return; its end is cut.")
-            return self._fitting(given.text) if is_answer(given.text) else None
+            return await self._accepted(given.text, last=last) if is_answer(given.text) else None
         if reply.final is None or not is_answer(reply.final.argument):
             return None
         self.drafts.offer(reply.final.argument, Strength.REFUSED)
         if not last and (reply.code or not has_looked):
             self._may_answer = True
             return None
-        return self._fitting(reply.final.argument)
+        return await self._accepted(reply.final.argument, last=last)
 
-    def _fitting(self, text: str) -> str | None:
-        """The answer if it has the shape that was asked for; else it is a draft."""
-        if self.question.shape is None:
-            return text
-        text, self._misfit = self.question.shape.read(text)
-        if self._misfit is None:
-            return text
-        self.drafts.offer(text, Strength.DRAFT)
-        return None
+    async def _accepted(self, text: str, *, last: bool) -> str | None:
+        """The answer if nothing speaks against it; else it is a draft."""
+        may_object = not last and self._limit() is None
+        answer = await self._acceptance.take(text, may_object=may_object)
+        if answer is None:
+            self.drafts.offer(text, Strength.DRAFT)
+        return answer
 
     async def _report(
         self, reply: ParsedReply, results: Sequence[CellResult], *, cut: bool
@@ -299,11 +276,15 @@ class Node:
         parts = []
         if results:
             parts.append(prompts.report(results, unrun=len(results) < len(reply.code)))
+            if (before := self._repeated(reply, results)) is not None:
+                parts.append(prompts.repeated(before))
         finals = [result.final.text for result in results if result.final]
         finals += [reply.final.argument] if reply.final else []
-        misfit, self._misfit = self._misfit, None
-        if misfit is not None:
-            parts.append(prompts.misfit(misfit))
+        objection, self._acceptance.objection = self._acceptance.objection, None
+        if objection is None and (unread := await self._acceptance.unread()) is not None:
+            parts.append(unread)
+        if objection is not None:
+            parts.append(objection)
         elif cut:
             parts.append(prompts.cut(self._dialogue.reply_tokens))
         elif finals and not finals[-1].strip():
@@ -317,6 +298,12 @@ class Node:
         ledger = self.ports.calls.ledger
         parts.append(prompts.footer(self.turn, ledger.budget.turns, ledger.left()))
         self._dialogue.history.add_report("\n\n".join(parts))
+
+    def _repeated(self, reply: ParsedReply, results: Sequence[CellResult]) -> int | None:
+        """The turn whose code and output were those of this one, None if there is none."""
+        ran = zip(reply.code, results, strict=False)
+        found = [self._repeats.turn_of(code, result, self.turn) for code, result in ran]
+        return found[-1] if found and all(found) else None
 
     async def _run(self, code: str) -> CellResult:
         """Run a cell; its end is told and its variables are known also if this is cancelled."""
@@ -374,6 +361,15 @@ class Node:
                     return result.final.text
         return self.drafts.text
 
+    async def conduct(self) -> Conduct:
+        """How it went about the question, as far as it came."""
+        return Conduct(
+            way=self._way.way,
+            why=self._way.why,
+            prefix_reuse=self._requests.reuse,
+            coverage=await self._coverage.covered(),
+        )
+
     async def _nested(self, request: SubRequest) -> SubReply:
         self._children += 1
         below = replace(
@@ -382,6 +378,7 @@ class Node:
             depth=self.question.depth + 1,
             query=request.prompt,
             shape=None,
+            route=Route(),
         )
         return await self.nest(below, self.ports, request)
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import anyio
 
 from rlm_mcp.contexts.loader import load
-from rlm_mcp.engine.loop import Node, Outcome, Ports, Question
+from rlm_mcp.engine.loop import Node
+from rlm_mcp.engine.ports import Outcome, Ports, Question
 from rlm_mcp.engine.subcalls import refused
 from rlm_mcp.errors import RlmError
 from rlm_mcp.events import RunEnded, RunFailed, RunStarted

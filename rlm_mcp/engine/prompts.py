@@ -7,6 +7,7 @@ never changes, so that a server's prefix cache serves every turn; what changes s
 
 from collections.abc import Sequence
 
+from rlm_mcp.conduct import Covered
 from rlm_mcp.types import CellResult, ContextInfo, Variable
 from rlm_mcp.words import count, size
 
@@ -114,6 +115,23 @@ FINAL(the answer in words)
 or, if a variable holds it:
 
 FINAL_VAR(name)"""
+
+DIRECT = """\
+You answer a question about the text you are shown. Each document stands under a line
+`=== path ===`, its lines with their numbers in front. Answer from this text alone; if it does not
+say, say so. Behind what you state, name its place as `path:line` or `path:first-last`, with the
+words it rests on in double quotes: src/app.py:12 "def main(argv):"."""
+UNREAD = """\
+The answer was not taken yet: if the question is about all of the text, read the rest and mend the
+answer; if not, call FINAL again."""
+REPEATED = """\
+This code and its output are the same as in turn {turn}. Do something else, or call FINAL with what
+you have."""
+SUMMARY = """\
+Your first turns were dropped to save room. What they assigned is still in your variables:
+SHOW_VARS() lists them. They began like this:"""
+GIST_CHARS = 120
+MOST_GISTS = 30
 
 Loaded = tuple[ContextInfo, str]  # with the outline of its documents
 
@@ -240,6 +258,17 @@ def forced(variables: Sequence[Variable]) -> str:
     return FORCED + "\n\nYour variables:\n" + listing(variables)
 
 
+def numbered(path: str, text: str) -> str:
+    """A document under its path, with its line numbers."""
+    lines = text.removesuffix("\n").split("\n")
+    return "\n".join([f"=== {path} ===", *(f"{n}: {line}" for n, line in enumerate(lines, 1))])
+
+
+def direct_task(text: str, query: str) -> str:
+    """Text first, so that a server's cache serves the next question about it."""
+    return f"{text}\n\nQuestion:\n{query}"
+
+
 def shaped(schema: str) -> str:
     """Behind a question whose answer must fit a JSON Schema."""
     return f"The answer must be JSON that fits this JSON Schema, as FINAL(value): {schema}"
@@ -248,6 +277,36 @@ def shaped(schema: str) -> str:
 def misfit(why: str) -> str:
     """An answer that does not fit the schema."""
     return f"The answer was not taken: {why}. Give it again as JSON that fits the schema."
+
+
+def gist(reply: str) -> str:
+    """A turn in one line: how its reply began, words and code."""
+    lines = [line.strip() for line in reply.splitlines()]
+    telling = [line for line in lines if line and not line.startswith(("```", "~~~", "#"))]
+    return " ".join(telling)[:GIST_CHARS]
+
+
+def summary(gists: Sequence[str]) -> str:
+    """What stands in the history for turns that were dropped to make room."""
+    named = [f"- {number}: {each}" for number, each in enumerate(gists, 1)][-MOST_GISTS:]
+    return "\n".join([SUMMARY, *named])
+
+
+def unread(lacking: Sequence[Covered]) -> str:
+    """What a reading of pieces has left out."""
+    parts = []
+    for each in lacking:
+        holes = ", ".join(f"context[{start}:{end}]" for start, end in each.missing)
+        parts.append(
+            f"Sub-models have read {each.read:,} of {each.pieces:,} pieces of {each.name};"
+            f" not read: {holes}."
+        )
+    return "\n".join(parts)
+
+
+def repeated(turn: int) -> str:
+    """Code that was run before and printed the same."""
+    return REPEATED.replace("{turn}", f"{turn}")
 
 
 def folded(chars: int) -> str:

@@ -7,8 +7,9 @@ import anyio
 import anyio.to_thread
 
 from rlm_mcp.engine.citations import locate
-from rlm_mcp.engine.loop import Node, Outcome, Ports, Question
+from rlm_mcp.engine.loop import Node
 from rlm_mcp.engine.nested import nest
+from rlm_mcp.engine.ports import Outcome, Ports, Question
 from rlm_mcp.engine.session import Session
 from rlm_mcp.errors import RlmError
 from rlm_mcp.events import Event, RunEnded, RunFailed, RunStarted
@@ -98,6 +99,7 @@ class Run:
             turns=node.turn,
             seconds=ledger.seconds,
             notes=tuple(node.notes),
+            conduct=await node.conduct(),
         )
         self._emit(
             RunEnded(
@@ -110,6 +112,7 @@ class Run:
                 turns=answer.turns,
                 seconds=answer.seconds,
                 notes=answer.notes,
+                conduct=answer.conduct,
             )
         )
         return answer

@@ -7,6 +7,7 @@ from functools import partial
 import anyio
 
 from rlm_mcp.engine.calls import Calls, CallSite
+from rlm_mcp.engine.coverage import Coverage
 from rlm_mcp.engine.ledger import Admission
 from rlm_mcp.engine.memo import key_of
 from rlm_mcp.engine.replies import strip_thinking
@@ -22,6 +23,9 @@ LIMIT_WORDS: dict[StoppedBy, str] = {
     "cost": "the run's cost limit is reached",
     "time": "the run's time is used up",
 }
+
+# A model that says nothing says something more often than not when it is asked again.
+ASKED_FOR_WORDS = 2
 
 Nested = Callable[[SubRequest], Awaitable[SubReply]]
 
@@ -45,6 +49,7 @@ class SubCalls:
     sub: Model
     calls: Calls
     nested: Nested | None
+    coverage: Coverage
     reply_tokens: int
     note: Callable[[str], None]
     turn: int = 0
@@ -59,6 +64,8 @@ class SubCalls:
         async with anyio.create_task_group() as tasks:
             for _ in range(workers):
                 tasks.start_soon(self._work, asked, queue, replies)
+        answered = [n for n in range(len(asked.requests)) if replies[n].error is None]
+        await self.coverage.add([asked.requests[n].text for n in answered])
         return Reply(asked.call_id, tuple(replies[n] for n in range(len(asked.requests))))
 
     async def _work(
@@ -82,13 +89,21 @@ class SubCalls:
                 f"there is no model {(request.model or '')[:80]!r} in this run; leave `model` out,"
                 f" or use {self.sub.name!r} or {self.root.name!r}",
             )
-        prompt = request.prompt if not request.context else f"{request.prompt}\n\n{request.context}"
+        prompt = request.text
         if (misfit := self._misfit(prompt, model)) is not None:
             return misfit
         asking = partial(self._ask, model, prompt, batch)
         return await self.calls.memo.reply(key_of(model.name, prompt), asking)
 
     async def _ask(self, model: Model, prompt: str, batch: int) -> SubReply:
+        for _ in range(ASKED_FOR_WORDS):
+            reply = await self._ask_once(model, prompt, batch)
+            if reply is not None:
+                return reply
+        return SubReply(None, f"{model.name} gave an empty reply; ask in other words")
+
+    async def _ask_once(self, model: Model, prompt: str, batch: int) -> SubReply | None:
+        """The reply to a prompt; None if the model said nothing."""
         admission = self.calls.ledger.admit(self.node, "sub", len(prompt))
         if not isinstance(admission, Admission):
             return refused(admission)
@@ -115,10 +130,10 @@ class SubCalls:
             f" split the text into pieces of at most {chars:,} characters",
         )
 
-    def _reply(self, completion: Completion) -> SubReply:
+    def _reply(self, completion: Completion) -> SubReply | None:
         text = strip_thinking(completion.text)
         if not text:
-            return SubReply(None, f"{completion.model} gave an empty reply; ask in other words")
+            return None
         if completion.finish_reason == "length":
             text += f"\n[cut here: the reply reached its limit of {self.reply_tokens:,} tokens]"
         return SubReply(text)

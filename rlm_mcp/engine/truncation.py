@@ -14,17 +14,23 @@ LEAST_TOKENS = 2_000
 MOST_SHARE = 0.6
 
 
-def tokens_lost(messages: Sequence[Message], completion: Completion) -> tuple[int, int] | None:
+def tokens_lost(
+    messages: Sequence[Message], completion: Completion, tokens_per_char: float | None = None
+) -> tuple[int, int] | None:
     """About how many tokens were sent and how many the server counted, if it lost a part of them.
 
-    None where the server counts none, or where it may be the estimate that is wrong.
+    None where the server counts none, or where it may be the estimate that is wrong; what the
+    server has counted `tokens_per_char` before, if that is known, is believed more.
     """
     usage = completion.usage
     if usage.estimated_calls or not usage.input_tokens:
         return None
-    if sum(len(message.content) for message in messages) <= usage.input_tokens:
+    chars = sum(len(message.content) for message in messages)
+    if chars <= usage.input_tokens:
         return None
     sent = sum(estimate_tokens(message.content) for message in messages)
+    if tokens_per_char is not None:
+        sent = min(sent, round(chars * tokens_per_char))
     is_lost = sent >= LEAST_TOKENS and usage.input_tokens < MOST_SHARE * sent
     return (sent, usage.input_tokens) if is_lost else None
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from rlm_mcp.conduct import Strategy
 from rlm_mcp.errors import ArgumentInvalid
 from rlm_mcp.types import CostScope, Detail
 
@@ -37,12 +38,12 @@ class LoadContext(Arguments):
 
     source: Annotated[str | list[str] | None, Unwrapped] = Field(
         default=None,
-        description="Absolute paths of files, folders, globs or archives. `folder@revision`: as"
-        " git has it. `rotated:/x/app.log`: its old parts too. https:// if allowed.",
+        description="Absolute paths of files, folders, globs, archives; `folder@revision` of git;"
+        " `rotated:/x/app.log`; https:// if allowed.",
     )
     text: str | None = Field(default=None, description="Text to load instead.")
     name: str | None = Field(default=None, description="To call it by.")
-    session: str | None = Field(default=None, description="Handle of a session to add to.")
+    session: str | None = Field(default=None, description="Session to add to.")
 
 
 class Limits(Arguments):
@@ -61,7 +62,7 @@ class RlmQuery(Arguments):
 
     query: str = Field(min_length=1, description="The question, complete in itself.")
     contexts: Annotated[list[str] | None, Unwrapped] = Field(
-        default=None, description="Names or ids; default: all of the session."
+        default=None, description="Names or ids; default: all."
     )
     session: str | None = Field(default=None, description="Handle from load_context.")
     wait_s: WaitS = None
@@ -69,8 +70,10 @@ class RlmQuery(Arguments):
         default=None, description="Limits of this run."
     )
     answer_schema: Annotated[dict[str, Any] | None, Unwrapped] = Field(
-        default=None, description="JSON Schema; the answer is then JSON that fits it."
+        default=None, description="JSON Schema that the answer must fit."
     )
+    strategy: Strategy | None = Field(default=None, description="`direct`: all text in one prompt.")
+    estimate: bool = Field(default=False, description="Only tell what it takes.")
     model: str | None = None
     sub_model: str | None = None
 

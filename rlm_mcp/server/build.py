@@ -13,7 +13,7 @@ from rlm_mcp.server import resources
 from rlm_mcp.server.app import App
 from rlm_mcp.server.arguments import parse
 from rlm_mcp.server.completion import completed
-from rlm_mcp.server.schemas import input_schema, output_schema
+from rlm_mcp.server.schemas import input_schema, output_schema, same_output
 from rlm_mcp.server.sessions import Request
 from rlm_mcp.server.tools import TOOLS, Told, Tool, find_tool
 
@@ -133,6 +133,7 @@ def _refusal(text: str) -> types.CallToolResult:
 
 def _listed(name: str, tool: Tool, app: App) -> types.Tool:
     schema = input_schema(tool.takes)
+    first = next(each for each, other in TOOLS.items() if other.gives is tool.gives)
     if "wait_s" in schema["properties"]:
         schema["properties"]["wait_s"]["default"] = app.settings.wait_s
     return types.Tool(
@@ -140,6 +141,6 @@ def _listed(name: str, tool: Tool, app: App) -> types.Tool:
         title=tool.title,
         description=tool.description,
         input_schema=schema,
-        output_schema=output_schema(tool.gives),
+        output_schema=output_schema(tool.gives) if first == name else same_output(first),
         annotations=tool.hints,
     )

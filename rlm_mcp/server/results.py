@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from rlm_mcp.conduct import Conduct, Plan, Recount, Way
 from rlm_mcp.server.addresses import answer_uri, context_uri
 from rlm_mcp.types import Answer, Changes, Citation, ContextInfo
 from rlm_mcp.words import clip
@@ -19,9 +20,10 @@ MOST_CITATIONS = 12
 EXCERPT_CHARS = 80
 MOST_SKIPS = 20
 MOST_CHANGES = 10
+MOST_COVERED = 5
 
 How = Literal["added", "changed", "removed"]
-Status = Literal["done", "running", "failed"]
+Status = Literal["done", "running", "failed", "planned"]
 
 
 class Result(BaseModel):
@@ -147,15 +149,58 @@ class RunUsage(Result):
     estimated_calls: int
 
 
+class ReadPieces(Result):
+    """How many pieces of a text sub-models were given, of how many it has."""
+
+    name: str
+    read: int
+    pieces: int
+
+
+class RunConduct(Result):
+    """How a run went about it: see `rlm_mcp.conduct.Conduct`."""
+
+    way: Way
+    why: str
+    prefix_reuse: float | None
+    coverage: list[ReadPieces]
+    recount: Recount | None
+
+    @classmethod
+    def of(cls, conduct: Conduct) -> "RunConduct":
+        """Of what the engine noted."""
+        reuse = conduct.prefix_reuse
+        return cls(
+            way=conduct.way,
+            why=conduct.why,
+            prefix_reuse=None if reuse is None else round(reuse, 3),
+            coverage=[
+                ReadPieces(name=each.name, read=each.read, pieces=each.pieces)
+                for each in conduct.coverage[:MOST_COVERED]
+            ],
+            recount=conduct.recount,
+        )
+
+
+class RunPlan(Result):
+    """How a query would be asked; `calls` and `tokens` are [least, most]."""
+
+    way: Way
+    why: str
+    calls: tuple[int, int]
+    tokens: tuple[int, int]
+
+
 class RunResult(Result):
     """Of rlm_query, get_answer and cancel_query.
 
     `answer` is null while the run works, and else the best there is, also when a budget ended it;
-    `stopped_by` tells. `next` says what to call for more, null if there is no more.
+    `stopped_by` tells. `next` says what to call for more, null if there is no more. An estimate has
+    a `plan` and no `run_id`.
     """
 
     status: Status
-    run_id: str
+    run_id: str | None
     session: str
     answer: str | None = None
     stopped_by: str | None = None
@@ -164,7 +209,20 @@ class RunResult(Result):
     cost: float | None = None
     next: str | None = None
     notes: list[str] = []
+    conduct: RunConduct | None = None
+    plan: RunPlan | None = None
     progress: str | None = None
+
+    @classmethod
+    def planned(cls, session: str, plan: Plan) -> "RunResult":
+        """Of a query that was not run."""
+        return cls(
+            status="planned",
+            run_id=None,
+            session=session,
+            plan=RunPlan(way=plan.way, why=plan.why, calls=plan.calls, tokens=plan.tokens),
+            next="Call rlm_query without `estimate` to ask.",
+        )
 
     @classmethod
     def of(cls, view: "RunView") -> "RunResult":
@@ -210,6 +268,7 @@ class RunResult(Result):
             cost=usage.cost,
             next=_next_after(answer),
             notes=[*answer.notes, *_uncited(answer)],
+            conduct=RunConduct.of(answer.conduct),
         )
 
 

@@ -24,6 +24,11 @@ def output_schema(model: type[BaseModel]) -> Schema:
     }
 
 
+def same_output(tool: str) -> Schema:
+    """Of a tool that gives what another one does: told once, because every host pays for it."""
+    return {"type": "object", "description": f"As {tool} gives."}
+
+
 def _object(schema: Schema, defs: Schema) -> Schema:
     properties = {name: _input(each, defs) for name, each in schema["properties"].items()}
     required = {"required": schema["required"]} if "required" in schema else {}

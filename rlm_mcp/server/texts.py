@@ -5,6 +5,11 @@ from collections.abc import Iterable
 from rlm_mcp.server.results import Bill, ContextsListed, CostsSummed, LoadedContext, RunResult
 from rlm_mcp.words import count
 
+RECOUNTED = {
+    "reproduced": "The program was run again from the start and gave the same.",
+    "differs": "The program, run again from the start, gave something else: check its figures.",
+}
+
 
 def loaded_text(session: str, context: LoadedContext) -> str:
     """Of load_context."""
@@ -31,7 +36,23 @@ def run_text(result: RunResult) -> str:
         found = "this is the best so far" if answer else "there was no answer yet"
         answer = _joined([answer, f"(Stopped by {result.stopped_by}: {found}.)"])
     notes = "\n".join(f"Note: {note}" for note in result.notes)
-    return _joined([answer, _places(result), notes, _usage_line(result), result.next])
+    seen = _conduct_lines(result)
+    return _joined([answer, _places(result), seen, notes, _usage_line(result), result.next])
+
+
+def plan_text(result: RunResult) -> str:
+    """Of an estimate."""
+    plan = result.plan
+    assert plan is not None
+    way = "in one prompt" if plan.way == "direct" else "by a program that reads it"
+    return "\n".join(
+        [
+            f"The text would be asked about {way}: {plan.why}.",
+            f"{_between(plan.calls, 'call')}, {_between(plan.tokens, 'token')}.",
+            f"session {result.session}",
+            result.next or "",
+        ]
+    )
 
 
 def failed_text(result: RunResult) -> str:
@@ -80,6 +101,26 @@ def _places(result: RunResult) -> str:
         for place in result.citations
     ]
     return "\n".join(["Citations:", *lines])
+
+
+def _conduct_lines(result: RunResult) -> str:
+    conduct = result.conduct
+    if conduct is None:
+        return ""
+    lines = [
+        f"Read by sub-models: {each.read:,} of {each.pieces:,} pieces of {each.name}."
+        for each in conduct.coverage
+    ]
+    if conduct.way == "direct":
+        lines.append(f"Asked in one prompt: {conduct.why}.")
+    if conduct.recount:
+        lines.append(RECOUNTED[conduct.recount])
+    return "\n".join(lines)
+
+
+def _between(bounds: tuple[int, int], noun: str) -> str:
+    least, most = bounds
+    return count(most, noun) if least == most else f"{least:,} to {count(most, noun)}"
 
 
 def _usage_line(result: RunResult) -> str:

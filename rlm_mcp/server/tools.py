@@ -87,8 +87,12 @@ async def rlm_query(app: App, request: Request, asked: arguments.RlmQuery) -> To
         _budget(app.settings.budget, asked.budget),
         asked.model,
         asked.sub_model,
+        strategy=asked.strategy,
         schema=asked.answer_schema,
     )
+    if asked.estimate:
+        plan = results.RunResult.planned(session.handle, await service.plan(session, query))
+        return Told(plan, texts.plan_text(plan))
     async with reporting(request.session, lambda: "looking for the model") as progress:
         job = await service.start(session, query)
         progress.line = job.status.line

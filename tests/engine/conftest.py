@@ -10,7 +10,7 @@ from rlm_mcp.contexts.loader import load
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.engine.calls import Calls
 from rlm_mcp.engine.ledger import Ledger
-from rlm_mcp.engine.loop import Ports, Question
+from rlm_mcp.engine.ports import Ports, Question
 from rlm_mcp.engine.run import Run
 from rlm_mcp.engine.session import Session
 from rlm_mcp.engine.shape import Shape

@@ -99,8 +99,25 @@ def test_folding_keeps_the_newest_reports_and_says_what_was_dropped():
         reports = [message.content for message in history.messages[3::2]]
         sizes.append([len(report) for report in reports if "characters dropped" not in report])
 
-    assert sizes == [[1000, 1000], [1000]]
+    assert sizes == [[1000, 1000], [1000], [1000]]
+
+
+def test_outputs_become_stubs_before_turns_become_a_summary():
+    history = History("system", "task")
+    for number in range(4):
+        history.add_reply(f"First I look.\n```repl\nstep_{number}()\n```")
+        history.add_report(str(number) * 1000)
+
+    assert history.fold()
     assert "1,000 characters dropped" in history.messages[3].content
+    assert history.fold()
+    assert history.fold()
+
+    roles = [message.role for message in history.messages]
+    task = history.messages[1].content
+    assert roles == ["system", "user", "assistant", "user"]
+    assert history.messages[3].content == "3" * 1000
+    assert [n for n in range(4) if f"{n + 1}: First I look. step_{n}()" in task] == [0, 1, 2]
 
 
 def test_the_last_report_is_cut_when_nothing_else_can_be_folded():

@@ -1,0 +1,50 @@
+"""How a run went about its question: the way it took, and what can be said of its care."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Way = Literal["direct", "rlm"]
+Strategy = Literal["auto", "direct", "rlm"]
+Recount = Literal["reproduced", "differs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A text that sub-models were given piece by piece: how many pieces, of how many it has.
+
+    `missing` are the first stretches no sub-model has answered for, as characters of the context.
+    """
+
+    name: str
+    read: int
+    pieces: int
+    missing: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """`way` is how the question was asked, `why` the reason in words.
+
+    `prefix_reuse` is the share of each request to the root model that the next one began with, and
+    a server's prefix cache can serve; None if there was one request. `recount` tells whether the
+    program, run again from the start, gave the same figures; None if that could not be tried.
+    """
+
+    way: Way = "rlm"
+    why: str = ""
+    prefix_reuse: float | None = None
+    coverage: tuple[Covered, ...] = ()
+    recount: Recount | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a question would be asked, and about what that takes, as (least, most).
+
+    The least is what searching with code takes, the most what it takes if sub-models read all.
+    """
+
+    way: Way
+    why: str
+    calls: tuple[int, int]
+    tokens: tuple[int, int]

@@ -77,8 +77,9 @@ class Haystack:
         return place if best >= LEAST_CHARS else None
 
     def _found(self, probe: str, near: int, ahead: int) -> Iterator[int]:
-        """Where a probe stands: where it is expected, up to `ahead` characters behind `near`; the
-        first places behind that, then those from the beginning.
+        """Where a probe stands, the likeliest first.
+
+        That is up to `ahead` characters behind `near`, then anywhere behind it, then in front.
         """
         codec, width = self.info.kind.codec, self.info.kind.width
         try:

@@ -24,7 +24,9 @@ class Item:
     `context` is a text, or documents by path. `score` gives 0 to 1 for an answer; `ceiling` the
     score of perfect work on what a leaf of an accuracy says. `program` is what a perfect root
     model would run; `leaf` answers its sub-calls, None if it makes none. `evidence` are the gold
-    places as (path, first line, last line), where the family has them.
+    places as (path, first line, last line), where the family has them. `floor` is the score of
+    the answer that takes no work, where one earns something; `lenient` the milder of two official
+    scores.
     """
 
     id: str
@@ -37,3 +39,5 @@ class Item:
     leaf: Leaf | None = None
     ceiling: Callable[[float], float] = lambda _: 1.0
     evidence: tuple[tuple[str, int, int], ...] = ()
+    floor: float = 0.0
+    lenient: Callable[[str], float] | None = None

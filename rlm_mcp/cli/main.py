@@ -8,6 +8,7 @@ import click
 from rlm_mcp.cli.ask import ask
 from rlm_mcp.cli.demo import demo
 from rlm_mcp.cli.doctor import doctor
+from rlm_mcp.cli.evals import evaluate
 from rlm_mcp.cli.serve import serve
 from rlm_mcp.cli.traces import traces
 from rlm_mcp.errors import RlmError
@@ -29,7 +30,7 @@ def command(context: click.Context) -> None:
         context.invoke(serve)
 
 
-for subcommand in (serve, ask, demo, doctor, traces):
+for subcommand in (serve, ask, demo, doctor, traces, evaluate):
     command.add_command(subcommand)
 
 

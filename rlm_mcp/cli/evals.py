@@ -59,8 +59,11 @@ def evaluate(
     Without a FAMILY: list the families. A variant stands behind it, as in oolong/lexical.
 
     Your own models are asked, unless --oracle or --noisy plays them: then code and leaf are
-    scripted, and what is measured is the engine. `ceiling` is the score of perfect work on what
-    the leaf says. Each question is a run: rlm-mcp traces shows it.
+    scripted, and what is measured is the engine. Each question is a run: rlm-mcp traces shows it.
+
+    Columns: ceiling is the score of perfect work on what the leaf says; efficiency is score /
+    ceiling; lenient is the milder of two official scores; floor is what an answer without work
+    earns; silent wrong counts answers that are not right where nothing says so.
     """
     from rlm_mcp.evals import find
 

@@ -9,13 +9,19 @@ from uuid import UUID
 
 from rlm_mcp.evals.noise import misread
 
-Form = Literal["prose", "one_line", "crlf", "multibyte", "fence", "capture"]
+Form = Literal["prose", "log", "one_line", "crlf", "multibyte", "fence", "capture"]
 ValueKind = Literal["number", "words", "uuid"]
 
 _WHO = ("The ferry", "A clerk", "The old mill", "The night train", "Our cook", "The choir")
 _DOES = ("waits for", "knows of", "has seen", "passes by", "was named after", "never left")
 _WHAT = ("the long quay", "a quiet street", "the north gate", "the tin roofs", "a wet spring")
 _PROSE = tuple(f"{who} {does} {what}." for who in _WHO for does in _DOES for what in _WHAT)
+_LOG = tuple(
+    f"2024-03-{day:02}T{hour:02}:15:00Z {level} {service}: request took {day * hour} ms"
+    for day in range(1, 29, 3)
+    for hour in range(1, 24, 4)
+    for level, service in (("INFO", "gateway"), ("WARN", "billing"), ("ERROR", "mail"))
+)
 _WIDE = (
     "Die Fähre hält heute über Nacht an der Brücke.",
     "町の市場は朝早くから人でいっぱいです。",
@@ -81,10 +87,11 @@ def hay(form: Form, chars: int, random: Random) -> list[str]:
             odd = _FENCED
         case "capture":
             odd = [line.format(code) for line, code in zip(_CAPTURING, FALSE_CODES, strict=True)]
+    usual = _LOG if form == "log" else _PROSE
     pieces: list[str] = []
     size = 0
     while size < chars:
-        pieces.append(random.choice(odd if odd and random.random() < 0.3 else _PROSE))
+        pieces.append(random.choice(odd if odd and random.random() < 0.3 else usual))
         size += len(pieces[-1]) + len(_mark(form))
     return pieces
 

@@ -15,7 +15,7 @@ TOTAL = "all"
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What was evaluated: the family with its sentence, the text's size, the seed, who answered.
+    """What was evaluated: the family with its sentence, the text's size, the seed.
 
     `accuracy` is that of a scripted leaf, None where models were asked.
     """
@@ -26,13 +26,6 @@ class Setup:
     tokens: int
     seed: int
     accuracy: float | None
-
-    @property
-    def models(self) -> str:
-        """Who answered."""
-        if self.accuracy is None:
-            return "your models"
-        return f"scripted models, the leaf right {100 * self.accuracy:g} % of the time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +146,21 @@ def as_table(setup: Setup, results: Sequence[Result]) -> str:
         ).rstrip()
         for at in range(len(rows) + 1)
     ]
-    return "\n".join([f"{setup.family}: {setup.about}", _where(setup), "", *lines])
+    return "\n".join([f"{setup.family}: {setup.about}", _where(setup, results), "", *lines])
 
 
-def _where(setup: Setup) -> str:
+def _where(setup: Setup, results: Sequence[Result]) -> str:
+    who = ", ".join(_models(results)) or "no model"
+    if setup.accuracy is not None:
+        who = f"scripted models, the leaf right {100 * setup.accuracy:g} % of the time"
     return (
         f"about {count(setup.tokens, 'token')} ({setup.chars:,} characters), seed {setup.seed};"
-        f" {setup.models}. Turns, calls, tokens and seconds are means."
+        f" {who}. Turns, calls, tokens and seconds are means."
     )
+
+
+def _models(results: Sequence[Result]) -> list[str]:
+    return sorted({model for result in results for model in result.models})
 
 
 def as_json(setup: Setup, results: Sequence[Result]) -> str:
@@ -168,6 +168,7 @@ def as_json(setup: Setup, results: Sequence[Result]) -> str:
     silent = {id(result) for result in silent_wrong(results)}
     rows = [asdict(row) for row in summaries(results)]
     record = asdict(setup) | {
+        "models": _models(results),
         "kinds": rows[:-1],
         "all": rows[-1],
         "items": [_record(result, silent=id(result) in silent) for result in results],

@@ -25,7 +25,7 @@ class Result:
 
     Scores are 0 to 1. `ceiling` is that of perfect work on what the leaf says, None where the leaf
     is not ours; `lenient` the milder official score, None where there is one score. `answer` is
-    None if the run failed; `error` then says why.
+    None if the run failed; `error` then says why. `models` are the names of those asked.
     """
 
     item: Item
@@ -34,6 +34,7 @@ class Result:
     ceiling: float | None
     lenient: float | None
     seconds: float
+    models: tuple[str, ...] = ()
     error: str | None = None
 
 
@@ -105,13 +106,16 @@ async def _result(rlm: AsyncRLM, item: Item, accuracy: float | None, *, is_first
         if is_first:
             raise
         lenient = None if item.lenient is None else 0.0
+        seconds = anyio.current_time() - began
         words = f"{error.message} {error.hint}"
-        return Result(item, None, 0.0, ceiling, lenient, anyio.current_time() - began, words)
+        return Result(item, None, 0.0, ceiling, lenient, seconds, error=words)
+    seconds = anyio.current_time() - began
     return Result(
         item=item,
         answer=answer,
         score=item.score(answer.text),
         ceiling=ceiling,
         lenient=None if item.lenient is None else item.lenient(answer.text),
-        seconds=anyio.current_time() - began,
+        seconds=seconds,
+        models=tuple(sorted((await rlm.cost_summary()).by_model)),
     )

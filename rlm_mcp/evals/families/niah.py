@@ -27,7 +27,7 @@ VALUE_KINDS: tuple[ValueKind, ...] = ("number", "words", "uuid")
 VALUES_OF_ONE, KEYS_AT_ONCE = 4, 4
 SERVICES = ("billing", "search", "mail")
 BORDERS = (1_000, 4_000, 10_000, 100_000)
-FORMS: tuple[Form, ...] = ("prose", "crlf", "multibyte", "fence", "capture")
+FORMS: tuple[Form, ...] = ("prose", "log", "crlf", "multibyte", "fence", "capture")
 PIECE_CHARS = 8_000
 
 _SEARCH = '''

@@ -36,7 +36,7 @@ LOCAL_SERVERS: tuple[tuple[str, int], ...] = (
 )
 
 _MODELS, _PROPS, _METRICS = "/v1/models", "/props", "/metrics"
-_LM_STUDIO, _OLLAMA = "/api/v0/models", "/api/ps"
+_LM_STUDIO, _OLLAMA, _SGLANG = "/api/v0/models", "/api/ps", "/get_server_info"
 _MOST_SLOTS = 64
 _PROBE_S = 3.0
 _SCAN_S = 1.5
@@ -78,7 +78,7 @@ async def probe(endpoint: Endpoint) -> Profile:
             found[page] = error
 
     async with anyio.create_task_group() as group:
-        for page in (_MODELS, _PROPS, _METRICS, _LM_STUDIO, _OLLAMA):
+        for page in (_MODELS, _PROPS, _METRICS, _LM_STUDIO, _OLLAMA, _SGLANG):
             group.start_soon(ask, page)
     listing = found[_MODELS]
     if isinstance(listing, EndpointUnreachable):
@@ -97,7 +97,7 @@ async def probe(endpoint: Endpoint) -> Profile:
     )
     return Profile(
         models=models,
-        slots=slots or _read_metrics(pages.get(_METRICS)),
+        slots=slots or _vllm_slots(pages.get(_METRICS)) or _sglang_slots(_json(pages, _SGLANG)),
         problem=None if models else _problem(endpoint, listing),
     )
 
@@ -239,9 +239,14 @@ def _read_props(props: Any) -> tuple[int | None, int | None]:
     return _count(window), _count(props.get("total_slots"))
 
 
-def _read_metrics(page: Fetched | None) -> int | None:
+def _vllm_slots(page: Fetched | None) -> int | None:
     found = _VLLM_CONCURRENCY.search(page.body) if page else None
     return min(_MOST_SLOTS, max(1, int(found[1]))) if found else None
+
+
+def _sglang_slots(page: Any) -> int | None:
+    found = _count(page.get("max_running_requests")) if isinstance(page, dict) else None
+    return min(_MOST_SLOTS, found) if found else None
 
 
 def _count(value: Any) -> int | None:

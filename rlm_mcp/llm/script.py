@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import orjson
@@ -76,7 +76,7 @@ class Player:
         if inspect.isawaitable(said):
             said = await said
         reply = ScriptedReply(said) if isinstance(said, str) else said
-        return _cut(reply, max_tokens) if reply.status == 200 else reply
+        return cut(reply, max_tokens)
 
     def _next(self) -> Said:
         assert isinstance(self._script, Sequence)
@@ -133,18 +133,10 @@ def count_prompt(messages: Sequence[Message]) -> int:
     return sum(count_tokens(message.content) for message in messages)
 
 
-def _cut(reply: ScriptedReply, max_tokens: int | None) -> ScriptedReply:
-    if max_tokens is None or reply.output_tokens <= max_tokens:
+def cut(reply: ScriptedReply, max_tokens: int | None) -> ScriptedReply:
+    """A reply cut to `max_tokens`, thinking first, as a model that ran out of them leaves it."""
+    if reply.status != 200 or max_tokens is None or reply.output_tokens <= max_tokens:
         return reply
     reasoning = reply.reasoning[: 4 * max_tokens]
-    room = max_tokens - count_tokens(reasoning)
-    return ScriptedReply(
-        reply.text[: 4 * room],
-        reasoning,
-        "length",
-        reply.reports_usage,
-        reply.prompt_tokens,
-        headers=reply.headers,
-        raw=reply.raw,
-        fault=reply.fault,
-    )
+    text = reply.text[: 4 * (max_tokens - count_tokens(reasoning))]
+    return replace(reply, text=text, reasoning=reasoning, finish_reason="length")

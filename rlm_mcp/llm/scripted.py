@@ -17,6 +17,7 @@ import anyio
 
 from rlm_mcp.errors import EndpointFailed, EndpointUnreachable, ReplyEmpty
 from rlm_mcp.llm.prices import Price
+from rlm_mcp.llm.quirks import Quirks
 from rlm_mcp.llm.refusals import Target, error_of, read_refusal
 from rlm_mcp.llm.retries import OnRetry, with_retries
 from rlm_mcp.llm.script import (
@@ -31,6 +32,7 @@ from rlm_mcp.types import Completion, Message, Usage
 
 __all__ = [
     "Ledger",
+    "Quirks",
     "Script",
     "ScriptedModel",
     "ScriptedReply",

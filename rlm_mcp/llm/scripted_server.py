@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import anyio
@@ -11,7 +12,9 @@ import orjson
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteStream
 
-from rlm_mcp.llm.script import Ledger, Player, Script, ScriptedReply
+from rlm_mcp.llm import vendors
+from rlm_mcp.llm.quirks import Quirks, Thinking
+from rlm_mcp.llm.script import Ledger, Player, Script, ScriptedReply, count_prompt, cut
 from rlm_mcp.types import Message
 
 _HEAD_BYTES = 64 << 10
@@ -27,20 +30,23 @@ async def serve(
     latency_s: float = 0.0,
     slots: int = 4,
     window_tokens: int | None = None,
+    quirks: Quirks = Quirks(),  # noqa: B008 - frozen
 ) -> AsyncIterator["ScriptedServer"]:
     """Serve one script as the model `scripted`, or several by model name, on 127.0.0.1.
 
-    Each reply comes `latency_s` after its request. `slots` is what `/props` reports; requests
-    beyond are answered too, and `peak` tells. What a script raises ends the server.
+    Each reply comes `latency_s` after its request. `slots` is what the metadata reports; requests
+    beyond are answered too, and `peak` tells. `window_tokens` is the true window, `quirks` how the
+    server is like a real one. What a script raises ends the server.
     """
     scripts = script if isinstance(script, Mapping) else {"scripted": script}
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
     server = ScriptedServer(
         port=listener.extra_attributes[SocketAttribute.local_port](),
-        players={name: Player(each, window_tokens) for name, each in scripts.items()},
+        players={name: Player(each, None) for name, each in scripts.items()},
         latency_s=latency_s,
-        slots=slots,
         window_tokens=window_tokens,
+        quirks=quirks,
+        pages=quirks.pages(tuple(scripts), window_tokens, slots),
     )
     async with listener, anyio.create_task_group() as connections:
         connections.start_soon(listener.serve, server.converse)
@@ -69,8 +75,9 @@ class ScriptedServer:
         port: int,
         players: Mapping[str, Player],
         latency_s: float,
-        slots: int,
         window_tokens: int | None,
+        quirks: Quirks,
+        pages: Mapping[str, bytes],
     ) -> None:
         self.url = f"http://127.0.0.1:{port}/v1"
         self.ledger = Ledger()
@@ -81,8 +88,13 @@ class ScriptedServer:
         self.disconnected = anyio.Event()
         self._players = players
         self._latency_s = latency_s
-        self._slots = slots
         self._window_tokens = window_tokens
+        self._quirks = quirks
+        self._pages = pages
+        self._loads = quirks.loading_requests
+        self._last: tuple[Message, ...] = ()
+        self._held_tokens = 0
+        self._spilt = anyio.Event()
 
     async def converse(self, stream: SocketStream) -> None:
         """Answer the requests of one connection until either side ends it."""
@@ -99,18 +111,10 @@ class ScriptedServer:
         route = (request.method, request.path.partition("?")[0])
         if route == ("POST", "/v1/chat/completions"):
             return await self._chat(request.body, stream)
-        if route == ("GET", "/v1/models"):
-            await stream.send(_whole(200, orjson.dumps(self._models())))
-        elif route == ("GET", "/props"):
-            await stream.send(_whole(200, orjson.dumps({"total_slots": self._slots})))
-        else:
-            await stream.send(_whole(404, b'{"detail":"Not Found"}'))
+        page = self._pages.get(route[1]) if request.method == "GET" else None
+        missing = _whole(404, vendors.detail("Not Found"))
+        await stream.send(missing if page is None else _whole(200, page))
         return True
-
-    def _models(self) -> dict[str, Any]:
-        window = {} if self._window_tokens is None else {"max_model_len": self._window_tokens}
-        listed = [{"id": name, "object": "model", **window} for name in self._players]
-        return {"object": "list", "data": listed}
 
     async def _chat(self, body: bytes, stream: BufferedByteStream) -> bool:
         asked = orjson.loads(body)
@@ -121,21 +125,63 @@ class ScriptedServer:
             return True
         messages = tuple(Message(each["role"], each["content"]) for each in asked["messages"])
         self.requests.append(messages)
-        self.in_flight += 1
-        self.peak = max(self.peak, self.in_flight)
-        try:
-            reply = await self._players[name].reply(messages, asked.get("max_tokens"))
+        if refusal := self._refusal(messages, asked):
+            self.ledger.fail(name)
+            await stream.send(_whole(refusal.status, refusal.error_body))
+            return True
+        seen = self._quirks.seen(messages, self._window_tokens)
+        async with self._in_flight(count_prompt(seen)) as spilt:
+            reply = self._quirks.dressed(await self._players[name].reply(seen, None), seen, asked)
+            reply = cut(reply, asked.get("max_tokens") or asked.get("max_completion_tokens"))
             if not await self._wait(reply, stream):
                 self.ledger.fail(name)
                 return False
-            self.ledger.add(name, messages, reply)
-        finally:
-            self.in_flight -= 1
-        wire = _reply_bytes(reply, messages, asked)
+            reply = vendors.spilt() if spilt.is_set() else reply
+            self.ledger.add(name, seen, reply)
+        wire = _reply_bytes(reply, asked, self._quirks.thinking, self._usage(reply, seen))
         if reply.fault == "drop_mid":
             wire = wire[: len(wire) // 2]
         await stream.send(wire)
         return reply.fault is None
+
+    def _refusal(
+        self, messages: tuple[Message, ...], asked: dict[str, Any]
+    ) -> ScriptedReply | None:
+        if self._loads:
+            self._loads -= 1
+            return ScriptedReply("Loading model", status=503)
+        return self._quirks.refusal(messages, asked, self._window_tokens)
+
+    @asynccontextmanager
+    async def _in_flight(self, tokens: int) -> AsyncIterator[anyio.Event]:
+        """Count a request as under way; the event is set if it and others overflow the window."""
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        self._held_tokens += tokens
+        spilt = self._spilt
+        window = self._window_tokens
+        if self._quirks.shares_context and window is not None and self._held_tokens > window:
+            spilt.set()
+            self._spilt = anyio.Event()
+        try:
+            yield spilt
+        finally:
+            self.in_flight -= 1
+            self._held_tokens -= tokens
+
+    def _usage(self, reply: ScriptedReply, seen: tuple[Message, ...]) -> dict[str, Any]:
+        """The usage it reports, empty if none."""
+        if not reply.reports_usage:
+            return {}
+        is_true = self._quirks.usage == "true"
+        given, made = (reply.input_tokens(seen), reply.output_tokens) if is_true else (0, 0)
+        usage = {"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made}
+        if not self._quirks.reports_cached:
+            return {"usage": usage}
+        pairs = zip(self._last, seen, strict=False)
+        same = [new for _, new in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+        self._last = seen
+        return {"usage": usage | {"prompt_tokens_details": {"cached_tokens": count_prompt(same)}}}
 
     async def _wait(self, reply: ScriptedReply, stream: BufferedByteStream) -> bool:
         """Let the latency pass; False if the client left meanwhile or is to be dropped."""
@@ -162,30 +208,28 @@ async def _receive(stream: BufferedByteStream) -> _Request:
 
 
 def _reply_bytes(
-    reply: ScriptedReply, messages: tuple[Message, ...], asked: dict[str, Any]
+    reply: ScriptedReply, asked: dict[str, Any], thinking: Thinking, usage: dict[str, Any]
 ) -> bytes:
     if reply.status != 200 or reply.raw is not None:
         return _whole(reply.status, reply.error_body, reply.headers)
-    given, made = reply.input_tokens(messages), reply.output_tokens
-    usage = {"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made}
-    shown = {"usage": usage} if reply.reports_usage else {}
+    field = "reasoning" if thinking == "reasoning" else "reasoning_content"
     head = {"id": "scripted", "created": 0, "model": asked["model"]}
     if asked.get("stream"):
         head["object"] = "chat.completion.chunk"
         wanted = (asked.get("stream_options") or {}).get("include_usage")
-        chunks = [*_choices(reply), *([{"choices": [], **shown}] if wanted and shown else [])]
-        events = [orjson.dumps(head | chunk) for chunk in chunks]
+        last = [{"choices": [], **usage}] if wanted and usage else []
+        events = [orjson.dumps(head | chunk) for chunk in [*_choices(reply, field), *last]]
         body = b"".join(b"data: %b\n\n" % event for event in [*events, b"[DONE]"])
         return _whole(200, body, {"content-type": "text/event-stream", **reply.headers})
     head["object"] = "chat.completion"
-    message = {"role": "assistant", "content": reply.text, "reasoning_content": reply.reasoning}
+    message = {"role": "assistant", "content": reply.text, field: reply.reasoning}
     choice = {"index": 0, "finish_reason": reply.finish_reason, "message": message}
-    return _whole(200, orjson.dumps(head | {"choices": [choice], **shown}), reply.headers)
+    return _whole(200, orjson.dumps(head | {"choices": [choice], **usage}), reply.headers)
 
 
-def _choices(reply: ScriptedReply) -> Iterator[dict[str, Any]]:
+def _choices(reply: ScriptedReply, field: str) -> Iterator[dict[str, Any]]:
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None}]
-    deltas += [{"reasoning_content": piece} for piece in _pieces(reply.reasoning)]
+    deltas += [{field: piece} for piece in _pieces(reply.reasoning)]
     deltas += [{"content": piece} for piece in _pieces(reply.text)]
     for delta in deltas:
         yield {"choices": [{"index": 0, "finish_reason": None, "delta": delta}]}

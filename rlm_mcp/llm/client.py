@@ -18,7 +18,7 @@ from rlm_mcp.llm.endpoint import Endpoint
 from rlm_mcp.llm.prices import Price
 from rlm_mcp.llm.refusals import WindowShared
 from rlm_mcp.llm.retries import OnRetry, with_retries
-from rlm_mcp.llm.wire import WireReply
+from rlm_mcp.llm.wire import Switch, WireReply
 from rlm_mcp.tokens import estimate_tokens
 from rlm_mcp.types import Completion, Message, Usage
 
@@ -92,12 +92,20 @@ class RemoteModel:
         *,
         price: Price | None,
         patience_s: float,
+        thinking_off: Switch | None = None,
     ) -> None:
+        """`thinking_off` is what is known to turn the model's thinking off, None if nothing is."""
         self.name = name
         self.window_tokens = window_tokens
         self._connection = connection
         self._price = price
         self._patience_s = patience_s
+        self._thinking_off = thinking_off
+
+    @property
+    def connection(self) -> Connection:
+        """Where it is asked, and how many requests go there at a time."""
+        return self._connection
 
     @property
     def url(self) -> str:
@@ -135,12 +143,19 @@ class RemoteModel:
             self.window_tokens = self.window_tokens or error.window_tokens
             raise
 
+    def learn_window(self, tokens: int) -> None:
+        """Take note that the endpoint has shown to keep no more than `tokens` of a prompt."""
+        self.window_tokens = min(tokens, self.window_tokens or tokens)
+
     async def _attempt(
         self, messages: Sequence[Message], max_tokens: int | None, number: int
     ) -> Completion:
-        start = anyio.current_time()
-        reply = await self._connection.endpoint.chat(self.name, messages, max_tokens)
-        usage = self._usage(reply, messages, anyio.current_time() - start)
+        reply, usage = await self._ask(messages, max_tokens)
+        is_spent = not reply.text.strip() and reply.finish_reason == "length"
+        if is_spent and reply.reasoning and self._thinking_off is not None:
+            first = usage
+            reply, usage = await self._ask(messages, max_tokens, self._thinking_off)
+            usage = first + usage
         if not reply.text.strip() and reply.finish_reason == "length":
             spent = "on thinking alone" if reply.reasoning else "without a word"
             raise ReplyEmpty(
@@ -152,6 +167,13 @@ class RemoteModel:
         return Completion(
             reply.text, reply.reasoning, reply.finish_reason, self.name, usage, attempts=number
         )
+
+    async def _ask(
+        self, messages: Sequence[Message], max_tokens: int | None, off: Switch | None = None
+    ) -> tuple[WireReply, Usage]:
+        start = anyio.current_time()
+        reply = await self._connection.endpoint.chat(self.name, messages, max_tokens, off)
+        return reply, self._usage(reply, messages, anyio.current_time() - start)
 
     def _usage(self, reply: WireReply, messages: Sequence[Message], seconds: float) -> Usage:
         if counted := reply.counted:

@@ -26,6 +26,7 @@ from rlm_mcp.llm.wire import (
     Dialect,
     EventLines,
     ReplyBuilder,
+    Switch,
     WireReply,
     chat_request,
     is_error,
@@ -64,7 +65,7 @@ class Endpoint:
     """An OpenAI-compatible endpoint. Use as an async context manager; it owns its connections.
 
     `url` is shown to people and carries no user name or password. `listed` are the models it is
-    known to have, which errors name.
+    known to have, which errors name; `dialects` how it has been found to be spoken to for each.
     """
 
     def __init__(self, url: str, key: str | None, idle_s: float) -> None:
@@ -76,7 +77,7 @@ class Endpoint:
         self._chat_url = httpx.URL(f"{self.url.removesuffix('/')}/chat/completions")
         self._key = key
         self._idle_s = idle_s
-        self._dialect = Dialect()
+        self.dialects: dict[str, Dialect] = {}
         headers = {"content-type": "application/json"}
         if address.userinfo:
             name_and_password = f"{address.username}:{address.password}".encode()
@@ -119,24 +120,30 @@ class Endpoint:
             raise self._unreachable(str(error)) from error
 
     async def chat(
-        self, model: str, messages: Sequence[Message], max_tokens: int | None
+        self,
+        model: str,
+        messages: Sequence[Message],
+        max_tokens: int | None,
+        thinking_off: Switch | None = None,
     ) -> WireReply:
         """One chat request, spoken to the endpoint the way it has understood before.
 
-        Closing the connection is what tells a server to stop generating, so cancellation does.
+        `thinking_off` throws a switch the model is known to have. Closing the connection is what
+        tells a server to stop generating, so cancellation does.
 
         Raises:
             EndpointError: no complete reply came; its leaf says why.
         """
-        dialect, target = self._dialect, self.target(model)
+        dialect, target = self.dialects.get(model, Dialect()), self.target(model)
         while True:
-            body = chat_request(model, messages, max_tokens, dialect)
+            body = chat_request(model, messages, max_tokens, dialect, thinking_off)
             answer = await self._exchange(body, max_tokens)
             if isinstance(answer, WireReply):
-                self._dialect = dialect
+                self.dialects[model] = dialect
                 return answer
             error = error_of(answer, target)
-            simpler = dialect.after(answer) if type(error) is EndpointRefused else None
+            is_about_it = type(error) in {EndpointRefused, EndpointFailed}
+            simpler = dialect.after(answer) if is_about_it else None
             if simpler is None:
                 raise error
             dialect = simpler

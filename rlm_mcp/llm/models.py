@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 from pydantic import SecretStr
 
 from rlm_mcp.errors import SettingsInvalid
 from rlm_mcp.llm.prices import Price, price
+from rlm_mcp.llm.profiles import ModelProfile, keep, kept
 from rlm_mcp.protocols import Model
 from rlm_mcp.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from rlm_mcp.llm.client import Connection, Throttle
     from rlm_mcp.llm.discover import Profile
+    from rlm_mcp.llm.interview import Bounds
+    from rlm_mcp.llm.probing import Claim
 
 # What needs httpx is imported at the first use of a model: it takes 100 ms of computing, which a
 # server that only answers `tools/list` need not spend.
@@ -62,6 +66,7 @@ class Models:
             SettingsInvalid: an address or a key can never work.
         """
         self._settings = settings
+        self._home = settings.home.expanduser()
         self._root = _site(settings.api_url, settings.api_key, "")
         self._sub = _sub_site(settings, self._root)
         self._local_servers = local_servers
@@ -98,33 +103,77 @@ class Models:
             for site in {self._root, self._sub}:
                 await self._look(site)
             if names not in self._pairs:
-                self._pairs[names] = self._pair(*names)
+                self._pairs[names] = await self._pair(*names)
             return self._pairs[names]
 
-    def _pair(self, model: str, sub_model: str) -> ModelPair:
+    async def measure(self, bounds: "Bounds | None" = None) -> tuple[ModelProfile, ...]:
+        """Question the models of the settings, each once, and keep what they show for later runs.
+
+        Takes up to minutes, and tokens: only for a user who asked for it.
+
+        Raises:
+            EndpointError: the endpoint cannot be reached, or does not answer a plain question.
+            OSError: the data folder cannot be written.
+        """
+        from rlm_mcp.llm.probing import measure  # noqa: PLC0415 - needs httpx, see above
+
+        pair, profiles = await self.resolve(), dict[tuple[str, str], ModelProfile]()
+        for site, model in ((self._root, pair.root), (self._sub, pair.sub)):
+            endpoint = self._found[site][0].endpoint
+            if (endpoint.url, model.name) not in profiles:
+                profile = await measure(endpoint, model.name, self._claim(site, model.name), bounds)
+                await anyio.to_thread.run_sync(keep, self._home, profile)
+                profiles[endpoint.url, model.name] = profile
+        self._pairs.clear()
+        return tuple(profiles.values())
+
+    async def kept(self, site_url: str, name: str) -> ModelProfile | None:
+        """What was measured before of a model at an address, None if nothing was."""
+        return await anyio.to_thread.run_sync(kept, self._home, site_url, name)
+
+    async def _pair(self, model: str, sub_model: str) -> ModelPair:
         settings, is_shared = self._settings, self._sub == self._root
         root_price = price(settings.price_in, settings.price_out, settings.price_cached)
-        root = self._model(self._root, model, root_price)
+        root = await self._model(self._root, model, root_price)
         sub_name = root.name if is_shared and sub_model == "auto" else sub_model
         sub_price = price(settings.sub_price_in, settings.sub_price_out, settings.sub_price_cached)
-        sub = self._model(self._sub, sub_name, sub_price)
+        sub = await self._model(self._sub, sub_name, sub_price)
         if sub_price is None and is_shared and sub.name == root.name:
             return ModelPair(root, root)
         return ModelPair(root, sub)
 
-    def _model(self, site: _Site, name: str, its_price: Price | None) -> Model:
+    async def _model(self, site: _Site, name: str, its_price: Price | None) -> Model:
         from rlm_mcp.llm.client import RemoteModel  # noqa: PLC0415 - needs httpx, see above
         from rlm_mcp.llm.discover import choose  # noqa: PLC0415 - likewise
 
-        connection, profile = self._found[site]
-        served = choose(profile, connection.endpoint, name)
+        connection, found = self._found[site]
+        served = choose(found, connection.endpoint, name)
+        window = served.window_tokens
+        profile = await self.kept(connection.endpoint.url, served.name)
+        if profile is not None:
+            slots = self._settings.concurrency or profile.at_a_time(connection.throttle.slots)
+            if slots != connection.throttle.slots:
+                connection.throttle.resize(slots)
+            window = profile.window_of(window, slots)
+            connection.endpoint.dialects.setdefault(served.name, profile.dialect)
         return RemoteModel(
             connection,
             served.name,
-            self._settings.context_window or served.window_tokens,
+            self._settings.context_window or window,
             price=its_price,
             patience_s=self._patience_s,
+            thinking_off=None if profile is None else profile.thinking_off,
         )
+
+    def _claim(self, site: _Site, name: str) -> "Claim":
+        """What settings and metadata say of a model."""
+        from rlm_mcp.llm.discover import choose  # noqa: PLC0415 - needs httpx, see above
+        from rlm_mcp.llm.probing import Claim  # noqa: PLC0415 - likewise
+
+        connection, found = self._found[site]
+        told = choose(found, connection.endpoint, name).window_tokens
+        slots = self._settings.concurrency or found.slots
+        return Claim(self._settings.context_window, told, slots)
 
     async def _look(self, site: _Site) -> None:
         """Find out what is at a site, unless that is known and still true."""

@@ -11,10 +11,10 @@ from typing import Any, Literal
 from rlm_mcp.llm import vendors
 from rlm_mcp.llm.script import ScriptedReply, count_prompt, count_tokens
 from rlm_mcp.llm.vendors import Vendor
+from rlm_mcp.llm.wire import Switch
 from rlm_mcp.types import Message
 
 Thinking = Literal["none", "reasoning_content", "reasoning", "tags"]
-Switch = Literal["enable_thinking", "reasoning_effort", "no_think"]
 
 THOUGHT = "The user wants something. Let me think about it for a while before I answer."
 _KNOWN_FIELDS = {

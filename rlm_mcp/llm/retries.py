@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import anyio
 
 from rlm_mcp.errors import EndpointBusy, EndpointError, EndpointFailed, EndpointUnreachable
-from rlm_mcp.types import Completion, Retry
+from rlm_mcp.types import Retry
 
+T = TypeVar("T")
 OnRetry = Callable[[Retry], None]
 
 _FIRST_WAIT_S = 0.5
@@ -16,8 +18,8 @@ _FAILED_RETRIES = 1
 
 
 async def with_retries(
-    attempt: Callable[[int], Awaitable[Completion]], on_retry: OnRetry | None, patience_s: float
-) -> Completion:
+    attempt: Callable[[int], Awaitable[T]], on_retry: OnRetry | None, patience_s: float
+) -> T:
     """Make attempts, numbered from 1, until one succeeds or its error is final.
 
     Unreachable endpoints are tried again for `patience_s`, busy ones (loading a model, a full

@@ -68,6 +68,10 @@ class ScriptedModel:
         self._price = price
         self._patience_s = patience_s
 
+    def learn_window(self, tokens: int) -> None:
+        """Take note that no more than `tokens` of a prompt are kept."""
+        self.window_tokens = min(tokens, self.window_tokens or tokens)
+
     async def complete(
         self,
         messages: Sequence[Message],

@@ -7,7 +7,7 @@ events". Servers deviate from both, so every field is taken as what it is and no
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -18,6 +18,16 @@ _ABOUT_FIELDS = re.compile(
     r"stream|(?:unexpected|unknown|extra) (?:field|input|param)|unrecogni[sz]ed|not permitted",
     re.IGNORECASE,
 )
+_ABOUT_TURNS = re.compile(r"\balternat", re.IGNORECASE)
+_ABOUT_SYSTEM = re.compile(
+    r"system (?:role|message)|only user.{0,40}roles are supported", re.IGNORECASE
+)
+Switch = Literal["enable_thinking", "reasoning_effort", "no_think"]
+_SWITCH_FIELDS: dict[Switch, dict[str, Any]] = {
+    "enable_thinking": {"chat_template_kwargs": {"enable_thinking": False}},
+    "reasoning_effort": {"reasoning_effort": "none"},
+    "no_think": {},  # Qwen 3 reads it in the prompt
+}
 _OPEN, _CLOSE = "<think>", "</think>"
 # Templates that open the thinking themselves leave only its end in the reply, on a line of its own.
 _LONE_CLOSE = re.compile(rf"(?:\A|\n)[ \t]*{_CLOSE}[ \t]*(?:\n|\Z)")
@@ -25,14 +35,29 @@ _LONE_CLOSE = re.compile(rf"(?:\A|\n)[ \t]*{_CLOSE}[ \t]*(?:\n|\Z)")
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Which optional parts of the protocol an endpoint is spoken to with."""
+    """How an endpoint is spoken to for one model: optional parts of the protocol, and roles.
+
+    `folds`: the system message opens the first user message. `merges`: messages of one role in a
+    row are one. Templates of Mistral, Devstral and Gemma ask for the one, the other or both.
+    """
 
     streams: bool = True
     limit_field: str = "max_tokens"
+    merges: bool = False
+    folds: bool = False
 
     def after(self, refusal: Refusal) -> "Dialect | None":
-        """What to try next when a request was refused for one of its fields, None if it was not."""
-        if refusal.status not in {400, 422}:
+        """What to try next when a request was refused for how it was put, None if it was not."""
+        if refusal.status not in {400, 422, 500}:
+            return None
+        # llama.cpp answers 500 where a template raises, and quotes the template before its words.
+        words = refusal.text.rpartition("Exception:")[2]
+        if _ABOUT_TURNS.search(words):
+            # Some count the system message as a turn.
+            return self._folding() if self.merges else replace(self, merges=True)
+        if _ABOUT_SYSTEM.search(words):
+            return self._folding()
+        if refusal.status == 500:
             return None
         if "max_completion_tokens" in refusal.text and self.limit_field == "max_tokens":
             return replace(self, limit_field="max_completion_tokens")
@@ -40,19 +65,47 @@ class Dialect:
             return replace(self, streams=False)
         return None
 
+    def put(self, messages: Sequence[Message]) -> list[Message]:
+        """The messages as this endpoint takes them; none of their words are lost."""
+        put: list[Message] = []
+        for message in messages:
+            is_folded = self.folds and message.role == "system"
+            role = "user" if is_folded else message.role
+            last = put[-1] if put else None
+            if last is not None and last.role == role and (self.merges or self.folds):
+                put[-1] = Message(role, f"{last.content}\n\n{message.content}")
+            else:
+                put.append(Message(role, message.content))
+        return put
+
+    def _folding(self) -> "Dialect | None":
+        return None if self.folds else replace(self, folds=True)
+
 
 def chat_request(
-    model: str, messages: Sequence[Message], max_tokens: int | None, dialect: Dialect
+    model: str,
+    messages: Sequence[Message],
+    max_tokens: int | None,
+    dialect: Dialect,
+    thinking_off: Switch | None = None,
 ) -> bytes:
-    """The body of a request; only standard fields, because some servers refuse any other."""
+    """The body of a request; only standard fields, because some servers refuse any other.
+
+    `thinking_off` is the exception: what is known to turn this model's thinking off.
+    """
+    put = dialect.put(messages)
+    if thinking_off == "no_think":
+        put[-1] = replace(put[-1], content=f"{put[-1].content} /no_think")
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": m.role, "content": m.content} for m in messages],
+        "messages": [{"role": m.role, "content": m.content} for m in put],
     }
     if max_tokens is not None:
         body[dialect.limit_field] = max_tokens
     if dialect.streams:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
+    if thinking_off is not None:
+        body |= _SWITCH_FIELDS[thinking_off]
     try:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:
@@ -73,12 +126,17 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class WireReply:
-    """A complete reply: `text` without thinking, `counted` None if no usage was reported."""
+    """A complete reply: `text` without thinking, `counted` None if no usable usage was reported.
+
+    `has_usage`: it held a usage, be it of nonsense. `is_tagged`: the thinking stood in the text.
+    """
 
     text: str
     reasoning: str
     finish_reason: str | None
     counted: Counted | None
+    has_usage: bool = False
+    is_tagged: bool = False
 
 
 class EventLines:
@@ -120,6 +178,7 @@ class ReplyBuilder:
         self._calls: dict[int, _ToolCall] = {}
         self._finish_reason: str | None = None
         self._counted: Counted | None = None
+        self._has_usage = False
         self.chars = 0
         self.is_complete = False
 
@@ -128,6 +187,7 @@ class ReplyBuilder:
         if not isinstance(chunk, dict):
             return False
         self._counted = _counted(chunk) or self._counted
+        self._has_usage = self._has_usage or isinstance(chunk.get("usage"), dict)
         choices = chunk.get("choices")
         if not isinstance(choices, list):
             return False
@@ -146,7 +206,9 @@ class ReplyBuilder:
         if not text.strip() and finish_reason != "length" and reasoning:
             # Some servers file the whole reply under thinking when the model never closed it.
             text, reasoning = reasoning, ""
-        return WireReply(text, reasoning, finish_reason, self._counted)
+        return WireReply(
+            text, reasoning, finish_reason, self._counted, self._has_usage, bool(thinking)
+        )
 
     def _take(self, choice: Any) -> None:
         if not isinstance(choice, dict):

@@ -11,11 +11,12 @@ import anyio.to_thread
 import click
 
 from rlm_mcp.cli.ask import sandbox_option
-from rlm_mcp.errors import EndpointError
+from rlm_mcp.errors import EndpointError, SettingsInvalid
 from rlm_mcp.settings import Settings
 
 if TYPE_CHECKING:
-    from rlm_mcp.cli.findings import Findings, FoundModel
+    from rlm_mcp.cli.findings import Findings, FoundModel, Row
+    from rlm_mcp.llm.profiles import ModelProfile
 
 SOUND, UNSOUND = 0, 1
 MODEL_S = 15.0
@@ -23,23 +24,66 @@ MODEL_S = 15.0
 
 @click.command()
 @sandbox_option
+@click.option(
+    "--endpoint",
+    is_flag=True,
+    help="Measure the model endpoint instead: window, slots, roles, thinking, usage, speed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(*, sandbox: str | None, as_json: bool) -> int:
+def doctor(*, sandbox: str | None, endpoint: bool, as_json: bool) -> int:
     """Show which sandboxes work here, what a run would take, and which model it would ask.
 
     Each sandbox is started and tried. Exit code: 0 if model-written code can run as the settings
     say, 1 if not.
+
+    With --endpoint the model is asked some fifteen questions, which takes up to two minutes and
+    150,000 tokens. What they show is kept in the data folder and used by every run after.
     """
-    found = anyio.run(_look, Settings.load(sandbox=sandbox))
+    settings = Settings.load(sandbox=sandbox)
+    if endpoint:
+        _show_measured(settings, as_json=as_json)
+        return SOUND
+    found = anyio.run(_look, settings)
     from rlm_mcp.cli import findings
 
     if as_json:
         click.echo(findings.as_json(found))
-    elif sys.stdout.isatty():
-        findings.show(found)
     else:
-        click.echo(findings.as_text(found))
+        _show(findings.rows(found))
     return SOUND if found.is_sound else UNSOUND
+
+
+def _show(rows: "list[Row]") -> None:
+    from rlm_mcp.cli import findings
+
+    if sys.stdout.isatty():
+        findings.show(rows)
+    else:
+        click.echo(findings.as_text(rows))
+
+
+def _show_measured(settings: Settings, *, as_json: bool) -> None:
+    click.echo("Asking the model some questions: up to two minutes once it is loaded.", err=True)
+    profiles = anyio.run(_measure, settings)
+    from rlm_mcp.cli import measured
+
+    if as_json:
+        click.echo(measured.as_json(profiles))
+    else:
+        _show([row for each in profiles for row in measured.rows(each, settings.context_window)])
+
+
+async def _measure(settings: Settings) -> "tuple[ModelProfile, ...]":
+    from rlm_mcp.llm.models import Models
+
+    home = settings.home.expanduser()
+    if problem := await anyio.to_thread.run_sync(_write_problem, home):
+        raise SettingsInvalid(
+            f"{home} cannot be written: {problem}.",
+            "Make it writable, or set RLM_HOME to another folder.",
+        )
+    async with Models(settings) as models:
+        return await models.measure()
 
 
 async def _look(settings: Settings) -> "Findings":
@@ -83,6 +127,7 @@ async def _model(settings: Settings) -> "FoundModel":
         with anyio.fail_after(MODEL_S):
             async with Models(settings) as models:
                 root = (await models.resolve()).root
+                profile = await models.kept(root)
     except EndpointError as error:
         return FoundModel(url=error.url, reason=error.message, hint=error.hint)
     except TimeoutError:
@@ -90,4 +135,5 @@ async def _model(settings: Settings) -> "FoundModel":
             reason=f"no answer within {MODEL_S:.0f} s", hint="See whether the server is up."
         )
     assert isinstance(root, RemoteModel)
-    return FoundModel(root.url, root.name, root.window_tokens, root.slots)
+    age_s = None if profile is None else profile.age_s()
+    return FoundModel(root.url, root.name, root.window_tokens, root.slots, measured_s_ago=age_s)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +24,10 @@ SIGNS: dict[Verdict, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """The root model a run would ask, or why there is none."""
+    """The root model a run would ask, or why there is none.
+
+    `measured_s_ago` is the age of what is kept of `doctor --endpoint`, None if nothing is.
+    """
 
     url: str | None = None
     model: str | None = None
@@ -31,6 +35,7 @@ class FoundModel:
     slots: int | None = None
     reason: str | None = None
     hint: str | None = None
+    measured_s_ago: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +82,10 @@ def rows(found: Findings) -> list[Row]:
     ]
 
 
-def as_text(found: Findings) -> str:
-    """The rows as labelled lines."""
+def as_text(shown: Sequence[Row]) -> str:
+    """Rows as labelled lines."""
     lines = []
-    for row in rows(found):
+    for row in shown:
         wrapped = [
             part
             for line in row.text.splitlines()
@@ -92,17 +97,25 @@ def as_text(found: Findings) -> str:
     return "\n".join(lines)
 
 
-def show(found: Findings) -> None:
-    """The rows as a table on a terminal."""
+def show(shown: Sequence[Row]) -> None:
+    """Rows as a table on a terminal."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for row in rows(found):
+    for row in shown:
         sign, style = SIGNS[row.verdict]
         table.add_row(Text(sign, style), Text(row.label, "bold"), Text(row.text.rstrip()))
     Console(highlight=False).print(table)
+
+
+def ago(seconds: float) -> str:
+    """An age in the largest unit that fits."""
+    for unit, length_s in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length_s:
+            return f"{count(int(seconds // length_s), unit)} ago"
+    return "just now"
 
 
 def as_json(found: Findings) -> str:
@@ -191,6 +204,7 @@ def _model(found: FoundModel) -> Row:
         return Row("model", f"none found: {found.reason}\n{found.hint}", "neutral")
     window = "unknown" if found.window_tokens is None else f"{found.window_tokens:,} tokens"
     slots = count(found.slots or 1, "request")
-    return Row(
-        "model", f"{found.model} at {found.url} · window {window} · {slots} at a time", "good"
-    )
+    text = f"{found.model} at {found.url} · window {window} · {slots} at a time"
+    if found.measured_s_ago is not None:
+        text += f"\nmeasured {ago(found.measured_s_ago)} by `rlm-mcp doctor --endpoint`"
+    return Row("model", text, "good")

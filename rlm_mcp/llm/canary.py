@@ -27,6 +27,7 @@ _LEAST_COUNTED = 0.9
 _HALVINGS = 4
 _GUESSED_CHARS_PER_TOKEN = 4.0
 _CHARS_PER_TOKEN = (1.0, 12.0)
+_LONGER = "Now count from one to forty in words instead."
 _CODE_WORDS = re.findall(
     r"\w+",
     "anchor basket candle dragon engine falcon garden hammer island jungle kettle lantern magnet"
@@ -145,8 +146,9 @@ class Gauge:
         size = int(0.7 * window) - REPLY_TOKENS
         if size <= 0 or 2 * size > self._interview.room_tokens:
             return None
-        pair = [canary(int(size * self._ratio)) for _ in range(2)]
-        answers = await self._interview.ask_together([[_user(each)] for each in pair], 1)
+        # The reply must be long enough for the other prompt to be read meanwhile.
+        pair = [f"{canary(int(size * self._ratio)).text}\n\n{_LONGER}" for _ in range(2)]
+        answers = await self._interview.ask_together(pair)
         if any(isinstance(each.error, WindowShared | PromptTooLong) for each in answers):
             return True
         return False if all(each.reply is not None for each in answers) else None

@@ -140,7 +140,8 @@ class RemoteModel:
             self._connection.is_stale = True
             raise
         except PromptTooLong as error:
-            self.window_tokens = self.window_tokens or error.window_tokens
+            if error.window_tokens is not None:
+                self.learn_window(error.window_tokens)
             raise
 
     def learn_window(self, tokens: int) -> None:

@@ -102,7 +102,8 @@ class Interview:
     ) -> Asked:
         """One question, put without regard to roles known before; an error is a finding."""
         self.requests += 1
-        self.tokens += sum(estimate_tokens(message.content) for message in messages)
+        estimated = sum(estimate_tokens(message.content) for message in messages)
+        self.tokens += estimated
         rules = replace(self.role_rules, merges=False, folds=False)
         self._endpoint.dialects[self._model] = rules
         reply, error = None, None
@@ -118,18 +119,18 @@ class Interview:
                 reply = await with_retries(attempt, None, patience_s)
             except EndpointError as failure:
                 error = failure
+        if reply is not None and reply.counted is not None:
+            self.tokens += reply.counted.input - estimated
         return Asked(reply, error, anyio.current_time() - start)
 
-    async def ask_together(
-        self, prompts: Sequence[Sequence[Message]], max_tokens: int
-    ) -> list[Asked]:
+    async def ask_together(self, prompts: Sequence[str]) -> list[Asked]:
         """Several questions at the same time."""
         answers: list[Asked] = []
 
-        async def ask(messages: Sequence[Message]) -> None:
-            answers.append(await self.ask(messages, max_tokens))
+        async def ask(prompt: str) -> None:
+            answers.append(await self.ask([Message("user", prompt)]))
 
         async with anyio.create_task_group() as group:
-            for messages in prompts:
-                group.start_soon(ask, messages)
+            for prompt in prompts:
+                group.start_soon(ask, prompt)
         return answers

@@ -127,9 +127,12 @@ class Models:
         self._pairs.clear()
         return tuple(profiles.values())
 
-    async def kept(self, site_url: str, name: str) -> ModelProfile | None:
-        """What was measured before of a model at an address, None if nothing was."""
-        return await anyio.to_thread.run_sync(kept, self._home, site_url, name)
+    async def kept(self, model: Model) -> ModelProfile | None:
+        """What was measured before of a model given out here, None if nothing was."""
+        from rlm_mcp.llm.client import RemoteModel  # noqa: PLC0415 - needs httpx, see above
+
+        assert isinstance(model, RemoteModel)
+        return await anyio.to_thread.run_sync(kept, self._home, model.url, model.name)
 
     async def _pair(self, model: str, sub_model: str) -> ModelPair:
         settings, is_shared = self._settings, self._sub == self._root
@@ -149,7 +152,8 @@ class Models:
         connection, found = self._found[site]
         served = choose(found, connection.endpoint, name)
         window = served.window_tokens
-        profile = await self.kept(connection.endpoint.url, served.name)
+        url = connection.endpoint.url
+        profile = await anyio.to_thread.run_sync(kept, self._home, url, served.name)
         if profile is not None:
             slots = self._settings.concurrency or profile.at_a_time(connection.throttle.slots)
             if slots != connection.throttle.slots:

@@ -1,7 +1,6 @@
 """Measures how a model at an endpoint behaves, by a handful of cheap questions."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
@@ -17,7 +16,9 @@ from rlm_mcp.types import Message
 _THINKING_TOKENS = 256
 _PATIENCE_S = 30.0
 _COUNT = "Count from one to twenty in words."
-_PREFIX, _NEXT = "one two three", "four"
+_TASK = "Write exactly: one two three four five six"
+# Misspelt, so that a server that repeats it is told from a model that starts again.
+_BEGUN, _NEXT, _FIRST = "one two thrae", "four", "one two three"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +146,13 @@ def _taken(asked: Asked, *, is_put_as_sent: bool) -> Taken | None:
 
 
 async def _trailing(interview: Interview) -> Trailing | None:
-    task = f"Write exactly: {_PREFIX} {_NEXT} five six"
-    asked = await interview.ask([Message("user", task), Message("assistant", _PREFIX)])
+    asked = await interview.ask([Message("user", _TASK), Message("assistant", _BEGUN)])
     if asked.reply is None:
         return "refused" if _is_refused(asked) else None
-    words: Sequence[str] = re.findall(r"\w+", asked.reply.text.lower())
-    if not words:
-        return None
-    return "continued" if words[0] == _NEXT else "answered"
+    words = " ".join(re.findall(r"\w+", asked.reply.text.lower()))
+    if words.startswith((_BEGUN, _NEXT)):
+        return "continued"
+    return "answered" if words.startswith(_FIRST) else None
 
 
 def _is_refused(asked: Asked) -> bool:

@@ -116,6 +116,12 @@ def kept(home: Path, url: str, model: str) -> ModelProfile | None:
     return profile if (profile.url, profile.model) == (url, model) else None
 
 
+def as_record(profile: ModelProfile) -> dict[str, object]:
+    """A profile as JSON has it."""
+    record: dict[str, object] = _FORM.dump_python(profile, mode="json")
+    return record
+
+
 def _path(home: Path, url: str, model: str) -> Path:
     """A file name a person can read; the digest keeps apart what shortening makes alike."""
     digest = hashlib.blake2b(f"{url}\n{model}".encode(), digest_size=4).hexdigest()

@@ -46,7 +46,7 @@ class Quirks:
     `alternates`: user and assistant must take turns after an optional system message.
     `takes_system`: a system message is refused if False.
     `trailing_assistant`: a last message of the assistant is answered like any other, refused, or
-    continued: the reply leaves out what the message says already.
+    continued: the reply begins where the message ends, or repeats it first (`echo`).
     `thinking`: where the model's thinking stands; each reply has some unless `thinking_switch` is
     thrown (None: nothing turns it off).
     `usage`, `reports_cached`: whether tokens, and those found in the cache, are reported.
@@ -60,7 +60,7 @@ class Quirks:
     shares_context: bool = False
     alternates: bool = False
     takes_system: bool = True
-    trailing_assistant: Literal["answer", "refuse", "continue"] = "answer"
+    trailing_assistant: Literal["answer", "refuse", "continue", "echo"] = "answer"
     thinking: Thinking = "none"
     thinking_switch: Switch | None = None
     usage: Literal["true", "missing", "zero"] = "true"
@@ -120,8 +120,11 @@ class Quirks:
         if reply.status != 200 or reply.raw is not None:
             return reply
         text, reasoning = reply.text, reply.reasoning
-        if self.trailing_assistant == "continue" and seen and seen[-1].role == "assistant":
-            text = text.removeprefix(seen[-1].content)
+        if seen and seen[-1].role == "assistant":
+            begun = seen[-1].content
+            starts = {"continue": "", "echo": begun}
+            if (start := starts.get(self.trailing_assistant)) is not None:
+                text = start + text[len(begun) :]
         if self.thinking != "none":
             reasoning = "" if self._is_off(seen, asked) else reasoning or THOUGHT
         if self.thinking == "tags" and reasoning:

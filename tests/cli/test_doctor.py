@@ -5,7 +5,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from rlm_mcp.cli.findings import Findings, FoundModel, as_json, as_text
+from rlm_mcp.cli.findings import Findings, FoundModel, as_json, as_text, rows
 from rlm_mcp.errors import SandboxUnavailable
 from rlm_mcp.repl import boxes
 from rlm_mcp.repl.survey import Surveyed
@@ -88,7 +88,7 @@ FINDINGS = {
 
 @pytest.mark.parametrize("name", FINDINGS)
 def test_the_words_are_those_agreed_on(golden, name):
-    golden(f"doctor_{name}.txt", as_text(FINDINGS[name]) + "\n")
+    golden(f"doctor_{name}.txt", as_text(rows(FINDINGS[name])) + "\n")
 
 
 @pytest.mark.parametrize("name", ["all_is_well", "nothing_works"])

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from wire_server import CHAT, drop, raw_server, reply, silence
 
-from rlm_mcp.errors import EndpointFailed, EndpointRefused, EndpointUnreachable
+from rlm_mcp.errors import EndpointFailed, EndpointRefused, EndpointUnreachable, PromptTooLong
 from rlm_mcp.llm.endpoint import Endpoint
 from rlm_mcp.llm.interview import Bounds
 from rlm_mcp.llm.models import Models
@@ -38,7 +38,7 @@ def obedient(messages):
 
 
 def wordy(_):
-    """A model whose words say nothing of what it was asked."""
+    """A model whose words are of no use."""
     return "As a language model I like to talk about the weather."
 
 
@@ -61,7 +61,7 @@ SITES = {
         Quirks(vendor="llamacpp", reports_cached=True, trailing_assistant="continue")
     ),
     "llama.cpp with slots that share": Site(
-        Quirks(vendor="llamacpp", shares_context=True, reports_cached=True), slots=3
+        Quirks(vendor="llamacpp", shares_context=True, trailing_assistant="echo"), slots=3
     ),
     "llama.cpp with a thinking template": Site(
         Quirks(
@@ -136,7 +136,9 @@ def expected(site):
         quirks.refuses_unknown_fields and quirks.thinking_switch != "no_think"
     )
     places = {"none": "none", "tags": "tags"}
-    trailing = {"answer": "answered", "refuse": "refused", "continue": "continued"}
+    trailing = {"answer": "answered", "refuse": "refused"}
+    if site.script is wordy:
+        trailing["answer"] = None
     usage = {"true": "reported", "missing": "missing", "zero": "wrong"}
     is_cut = quirks.overflow == "truncate"
     can_share = site.window is not None and (quirks.told_slots(site.slots) or 4) > 1
@@ -146,7 +148,7 @@ def expected(site):
         "claimed_tokens": quirks.claimed(site.window),
         "system": "taken" if quirks.takes_system else "refused",
         "two_users": "refused" if quirks.alternates else "taken",
-        "trailing_assistant": trailing[quirks.trailing_assistant],
+        "trailing_assistant": trailing.get(quirks.trailing_assistant, "continued"),
         "thinking": places.get(quirks.thinking, "field"),
         "thinking_off": None if is_hidden else quirks.thinking_switch,
         "usage": usage[quirks.usage],
@@ -176,7 +178,7 @@ async def played(site, home, **settings):
     async with serve(
         site.script,
         # Requests at the same time meet only if they take some.
-        latency_s=0.05 if site.quirks.shares_context else 0.0,
+        latency_s=0.1 if site.quirks.shares_context else 0.0,
         slots=site.slots,
         window_tokens=site.window,
         quirks=site.quirks,
@@ -381,3 +383,12 @@ async def test_a_window_can_be_learned_during_a_run(tmp_path):
         for tokens, window in ((5000, WINDOW), (2048, 2048), (4096, 2048)):
             root.learn_window(tokens)
             assert root.window_tokens == window
+
+
+async def test_a_refusal_that_names_a_smaller_window_is_believed(tmp_path):
+    async with played(Site(Quirks(claims=LIE)), tmp_path) as (models, _):
+        root = (await models.resolve()).root
+        assert root.window_tokens == LIE
+        with pytest.raises(PromptTooLong):
+            await root.complete([Message("user", "x" * 4 * (WINDOW + 1))])
+    assert root.window_tokens == WINDOW

@@ -121,10 +121,12 @@ async def test_roles_are_refused_as_the_switches_say(quirks, messages, status):
     assert (await asked(quirks, *messages))[0] == status
 
 
-async def test_a_trailing_assistant_is_continued_without_saying_its_words_again():
-    start = {"role": "assistant", "content": "Ye"}
-    assert (await said(Quirks(), USER, start))["content"] == "Yes."
-    assert (await said(Quirks(trailing_assistant="continue"), USER, start))["content"] == "s."
+@pytest.mark.parametrize(
+    ("way", "text"), [("answer", "Yes."), ("continue", "s."), ("echo", "YEs.")]
+)
+async def test_a_trailing_assistant_is_answered_or_continued(way, text):
+    start = {"role": "assistant", "content": "YE"}
+    assert (await said(Quirks(trailing_assistant=way), USER, start))["content"] == text
 
 
 @pytest.mark.parametrize("thinking", ["reasoning_content", "reasoning", "tags"])

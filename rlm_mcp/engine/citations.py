@@ -1,47 +1,60 @@
-"""Find the places an answer names, `path:line` or `path:first-last`, in the loaded text."""
+"""Find the places an answer names, and the quotes it gives for them, in the loaded text."""
 
-import re
+import functools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from rlm_mcp.contexts.catalogue import Catalogue
 from rlm_mcp.contexts.store import ContextStore
+from rlm_mcp.engine.claims import Claim, claims
+from rlm_mcp.engine.lookup import Elsewhere, Lookup
+from rlm_mcp.engine.passages import Page
+from rlm_mcp.engine.quotes import Work
 from rlm_mcp.types import Citation, ContextInfo, Document
 
 MOST_CITATIONS = 100
-EXCERPT_CHARS = 400
-EXCERPT_LINES = 8
-
-_PATH = r"[^\s`'\"()\[\]<>,;:*]"
-# Tried only where a path can begin and over no more than one can have: linear in any answer.
-_PLACE = re.compile(
-    rf"(?<!{_PATH})(?P<path>{_PATH}{{1,400}}+)"
-    r":L?(?P<start>\d{1,9})(?:[-–]L?(?P<end>\d{1,9}))?"
-)
+# Beyond so many characters, quotes are looked for around the lines the answer gives only.
+MOST_WORK_CHARS = 2 << 30
 
 
 def locate(text: str, contexts: Sequence[ContextInfo], store: ContextStore) -> tuple[Citation, ...]:
     """The places named in `text` that are documents of `contexts`, each once, in order.
 
-    A path may be given without its leading folders if only one document fits. `found` is False
-    where the document has no such lines. What names no document is no citation, and no more than
-    the first 100 are listed. Reads the disk.
+    A place is `path:line` or `path:first-last`, or a path right before a quote; it is listed once
+    for each of its quotes, which are looked up by the ladder of `engine.quotes`. A path may be
+    given without its leading folders if only one document fits. `found` is False where the document
+    has no such lines. What names no document is no citation, and no more than the first 100 are
+    listed. Reads the disk.
     """
-    found: dict[tuple[str, str, int, int], Citation] = {}
-    shelves = [_Shelf(store.catalogue(info.id)) for info in contexts]
-    for place in _PLACE.finditer(text):
-        start = int(place["start"])
-        end = int(place["end"] or start)
-        for shelf in shelves:
-            document = shelf.document(place["path"].removeprefix("./"))
-            if document is not None:
-                key = (shelf.catalogue.info.id, document.path, start, end)
-                if key not in found:
-                    found[key] = _citation(shelf.catalogue, document, start, end)
-                break
-        if len(found) >= MOST_CITATIONS:
-            break
-    return tuple(found.values())
+    library = _Library([_Shelf(store.catalogue(info.id)) for info in contexts])
+    named = _first(claims(text, lambda path: library.document(path) is not None), library)
+    work = Work(MOST_WORK_CHARS)
+    elsewhere = Elsewhere([shelf.catalogue for shelf in library.shelves], work)
+    citations: dict[int, Citation | None] = {}
+    by_document: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, each in enumerate(named):
+        by_document[each.catalogue.info.id, each.document.path].append(number)
+    for numbers in by_document.values():
+        first = named[numbers[0]]
+        lookup = Lookup(Page(first.catalogue, first.document), elsewhere, work)
+        for number in numbers:
+            citations[number] = lookup.citation(named[number].claim)
+    return _once([citations[number] for number in range(len(named))])
+
+
+def doubtful(citations: Iterable[Citation]) -> tuple[Citation, ...]:
+    """Those to ask again for: a quote was not found, or a place does not exist."""
+    return tuple(each for each in citations if each.check == "unverified")
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A claim, and the document that its path means."""
+
+    catalogue: Catalogue
+    document: Document
+    claim: Claim
 
 
 class _Shelf:
@@ -65,10 +78,47 @@ class _Shelf:
         return fitting[0] if len(fitting) == 1 else None
 
 
-def _citation(catalogue: Catalogue, document: Document, start: int, end: int) -> Citation:
-    exists = 1 <= start <= end <= document.lines
-    excerpt = ""
-    if exists:
-        last = min(end, start + EXCERPT_LINES - 1)
-        excerpt = catalogue.lines(document.path, start, last, EXCERPT_CHARS)
-    return Citation(catalogue.info.id, document.path, start, end, exists, excerpt)
+class _Library:
+    """All contexts; each path is looked up once."""
+
+    def __init__(self, shelves: Sequence[_Shelf]) -> None:
+        self.shelves = shelves
+        self.document = functools.cache(self._document)
+
+    def _document(self, path: str) -> tuple[Catalogue, Document] | None:
+        for shelf in self.shelves:
+            document = shelf.document(path.removeprefix("./"))
+            if document is not None:
+                return shelf.catalogue, document
+        return None
+
+
+def _first(found: Iterable[Claim], library: _Library) -> list[_Named]:
+    """The first 100 claims, each once, those of one place together."""
+    places: dict[object, dict[str | None, _Named]] = {}
+    count = 0
+    for claim in found:
+        meant = library.document(claim.path)
+        assert meant is not None
+        catalogue, document = meant
+        key = (catalogue.info.id, document.path, claim.first, claim.last)
+        quotes = places.setdefault(key, {})
+        if claim.quote not in quotes:
+            count += 1
+            if count > 2 * MOST_CITATIONS:
+                break
+            quotes[claim.quote] = _Named(catalogue, document, claim)
+    return [each for quotes in places.values() for each in quotes.values()]
+
+
+def _once(citations: Iterable[Citation | None]) -> tuple[Citation, ...]:
+    """Without bare places that have a quote too, and no more than 100."""
+    known = [each for each in citations if each is not None]
+    quoted = {_place(each) for each in known if each.quote is not None}
+    kept = [each for each in known if each.quote is not None or _place(each) not in quoted]
+    return tuple(kept[:MOST_CITATIONS])
+
+
+def _place(citation: Citation) -> tuple[str, str, tuple[int, int]]:
+    lines = citation.claimed or (citation.start, citation.end)
+    return citation.context, citation.path, lines

@@ -32,8 +32,9 @@ _CREDIT_END = re.compile(
     rf"(?:^|\s)[-–—~(\[]{{1,3}}[\s*_`(\[]{{0,4}}(?:\w+:? ){{0,2}}[`*(\[]{{0,3}}{_PLACE.pattern}"
     r"[)\]*_`. ]{0,6}$"
 )
-_PASTED = re.compile(rf"[ \t]*{_PLACE.pattern}(?::[ \t]?|[ \t]+)(?P<line>\S[^\n]*)")
+_PASTED = re.compile(rf"[ \t]*{_PLACE.pattern}(?::[ \t]*|[ \t]+)(?P<line>\S[^\n]*)")
 _COMMENT_LINE = re.compile(rf"\s*(?:#|//|--|/\*|;|<!--|%)[^\n]{{0,40}}?{_PLACE.pattern}[^\n]*")
+_WORDLESS = re.compile(r"[^\w\n]*")
 _REACH = 600
 _FRONT_REACH = 80
 
@@ -152,20 +153,26 @@ class _Reader:
         self, quote: Marked, before: _Place | None, behind: _Place | None
     ) -> tuple[_Place | None, str]:
         """The place a quote belongs to, and what stands between the two."""
-        front = ""
-        if behind is not None and behind.start - quote.end <= _FRONT_REACH:
-            front = self.text[quote.end : behind.start]
-            if _PARENTHESIS.fullmatch(front) and quote.kind in {"marks", "code"}:
-                behind.took_front = True
-                return behind, front
+        inline = quote.kind in {"marks", "code"}
+        back = front = None
         if before is not None and not before.took_front and quote.start - before.reach <= _REACH:
             gap = self.text[before.reach : quote.start]
             if self._follows(quote, gap) and self._path_in(gap, quote) is None:
-                before.reach = quote.end
-                return before, gap
-        if behind is not None and front and self._precedes(quote, front):
-            behind.took_front = True
-            return behind, front
+                back = gap
+        if behind is not None and behind.start - quote.end <= _FRONT_REACH:
+            gap = self.text[quote.end : behind.start]
+            if self._precedes(quote, gap) or (inline and _PARENTHESIS.fullmatch(gap)):
+                front = gap
+        if behind is not None and front is not None:
+            close = back is not None and _WORDLESS.fullmatch(back)
+            lines = back is not None and "\n" in back
+            credited = inline and (lines or _PARENTHESIS.fullmatch(front))
+            if back is None or (credited and not close):
+                behind.took_front = True
+                return behind, front
+        if before is not None and back is not None:
+            before.reach = quote.end
+            return before, back
         return None, ""
 
     @staticmethod

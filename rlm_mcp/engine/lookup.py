@@ -154,13 +154,20 @@ class Lookup:
             hits = _strict(quote, whole, self.work)
             if hits:
                 return hits, False
+        return self._near(quote, passages), whole is None
+
+    def _near(self, quote: Quote, passages: Sequence[Passage]) -> list[_Hit]:
+        """Where a quote nearly stands, in the first passage that has such a place."""
+        texts = [quote.text, *([quote.numbered[1].text] if quote.numbered else [])]
         for passage in passages:
-            if len(passage.text) <= NEAR_CHARS and self.work.allows(2 * len(passage.text)):
-                plain = quote.numbered[1].text if quote.numbered else quote.text
-                near = likenesses(plain, passage.text, self.work)
-                if near:
-                    return [_Hit(passage, each.span, each.difference) for each in near], False
-        return [], whole is None
+            for text in texts:
+                if len(passage.text) > NEAR_CHARS or not self.work.allows(2 * len(passage.text)):
+                    continue
+                found = likenesses(text, passage.text, self.work)
+                if found:
+                    differs = "the text has no such line numbers"
+                    return [_Hit(passage, each.span, each.difference or differs) for each in found]
+        return []
 
     def _missing(self, quote: Quote, lines: Lines | None, partly: bool) -> str:
         path = self.page.document.path

@@ -47,7 +47,7 @@ _UNIT = re.compile(
     rf"{DOUBLE}{SINGLE}-]+|.)",
     re.DOTALL,
 )
-_BLANK = r"(?:\s|\\{1,2}[nrt])++"
+_ESCAPED_BLANK = re.compile(r"\\([nrt])|\s+")
 _ELLIPSIS = re.compile(
     r"^[ \t]*(?:\#|//|--|;|%|/\*)[ \t]*(?:\.{3}|…)[^\n]*$"
     r"|\[\s?(?:\.{3}|…)\s?\]|(?<=\s)\((?:\.{3}|…)\)"
@@ -124,25 +124,21 @@ def spans(quote: Quote, text: str, work: Work, within: Span | None = None) -> li
 
 def part(quote: str, open_front: bool = False, open_back: bool = False) -> Part:
     """What finds a stretch of a quote: blanks, quotation marks, dashes and escapes are folded."""
-    pieces, anchor = [], ""
-    for unit in _UNIT.finditer(quote):
-        piece = _folded(unit)
-        if unit.lastgroup == "plain":
-            anchor = max(anchor, unit["plain"], key=len)
-        pieces.append(piece)
-    while pieces and pieces[0] == _BLANK:
-        del pieces[0]
-    while pieces and pieces[-1] == _BLANK:
-        del pieces[-1]
-    chars = len(" ".join(quote.split()))
-    return Part(re.compile("".join(pieces)), anchor, chars, open_front, open_back)
+    units = list(_UNIT.finditer(quote))
+    while units and units[0]["blank"]:
+        del units[0]
+    while units and units[-1]["blank"]:
+        del units[-1]
+    pattern = re.compile("".join(map(_folded, units)))
+    anchor = max((unit["plain"] or "" for unit in units), key=len, default="")
+    return Part(pattern, anchor, len(" ".join(quote.split())), open_front, open_back)
 
 
 def _folded(unit: re.Match[str]) -> str:
     kind = unit.lastgroup
     match kind:
         case "blank":
-            return _BLANK
+            return _blank(unit["blank"])
         case "dots":
             return r"(?:\.{3}|…)"
         case "double" | "single":
@@ -161,6 +157,20 @@ def _folded(unit: re.Match[str]) -> str:
             return r"\\{1,2}"
         case _:
             return re.escape(unit["plain"])
+
+
+def _blank(blank: str) -> str:
+    """Blanks stand for any blanks; a line end or tab for its escape too, and the other way round.
+
+    An escape is never any blank: `f("\\t")` is not `f(" ")`.
+    """
+    if "\\" not in blank:
+        if "\n" in blank:
+            return r"(?:\s|\\{1,2}[nr](?:\s|\\{1,2}t)*+)++"
+        return r"(?:\s|\\{1,2}t)++" if "\t" in blank else r"\s++"
+    literal = _ESCAPED_BLANK.sub(lambda m: rf"\\{{1,2}}{m[1]}" if m[1] else r"\s++", blank)
+    real = r"[^\S\n]*+\n\s*+" if re.search(r"\n|\\[nr]", blank) else r"[^\S\t]*+\t\s*+"
+    return f"(?:{literal}|{real})"
 
 
 def _is_whole(quote: Quote) -> bool:

@@ -4,9 +4,13 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from rlm_mcp.engine.marks import Marked, marked, unwrapped
 from rlm_mcp.engine.quotes import LEAST_CHARS, LEAST_WORD_CHARS
+
+# An answer with more than so many places and quotes is not read to its end.
+MOST_READ = 20_000
 
 Known = Callable[[str], bool]
 
@@ -88,6 +92,8 @@ class _Reader:
             self.quotes.append(quote)
             self.inside += self._places(quote.start, quote.end)
             position = quote.end
+            if len(self.quotes) + len(outside) > MOST_READ:
+                break
         self.outside = [*outside, *self._places(position, len(text))]
         self.starts = [place.start for place in self.outside]
 
@@ -108,7 +114,7 @@ class _Reader:
         return self.known(place["path"] if place else content.strip())
 
     def _places(self, start: int, end: int) -> list[_Place]:
-        return [
+        found = (
             _Place(
                 match.start(),
                 match.end(),
@@ -119,7 +125,8 @@ class _Reader:
             )
             for match in _PLACE.finditer(self.text, start, end)
             if self.known(match["path"])
-        ]
+        )
+        return list(islice(found, MOST_READ))
 
     def _of(self, quote: Marked) -> Iterator[Claim]:
         if quote.kind == "fence" and (opening := self._in_first_line(quote)) is not None:

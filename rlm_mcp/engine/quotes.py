@@ -118,7 +118,9 @@ def spans(quote: Quote, text: str, work: Work, within: Span | None = None) -> li
     start, end = within or (0, len(text))
     found = list(_matches(quote.whole, text, work, start, end))
     if not found and quote.parts and not _is_whole(quote):
-        found = list(_chains(quote.parts, text, work, start, end))
+        # Of chains with the same end, the last is the shortest.
+        chains = {span[1]: span for span in _chains(quote.parts, text, work, start, end)}
+        found = sorted(chains.values())
     return found
 
 
@@ -162,7 +164,7 @@ def _folded(unit: re.Match[str]) -> str:
 def _blank(blank: str) -> str:
     """Blanks stand for any blanks; a line end or tab for its escape too, and the other way round.
 
-    An escape is never any blank: `f("\\t")` is not `f(" ")`.
+    An escape of a tab is not any blank: code may tell the two apart.
     """
     if "\\" not in blank:
         if "\n" in blank:

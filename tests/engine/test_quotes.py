@@ -23,8 +23,9 @@ pytestmark = pytest.mark.anyio
 
 SAMPLE = 600
 ADVERSARIAL = 30
-SOURCES = ("argparse.py", "ast.py", "bdb.py", "calendar.py", "cmd.py", "codecs.py", "csv.py",
-           "difflib.py", "heapq.py", "mailbox.py", "queue.py", "shelve.py", "string.py")  # fmt: skip
+STDLIB = Path(sysconfig.get_path("stdlib"))
+SOURCES = ("argparse", "ast", "bdb", "calendar", "cmd", "codecs", "csv", "difflib", "heapq",
+           "mailbox", "queue", "shelve", "string")  # fmt: skip
 
 TEXT = """\
 def retry(count, *,
@@ -55,7 +56,7 @@ def found(quote, text=TEXT):
         ("unable to connect — see", "unable to connect -- see"),
         ("The end - of 130 lines ... or so", "The end — of 130 lines … or so"),
         ('He said "no" twice.\nThen he left.', 'He said \\"no\\" twice.\\nThen he left.'),
-        ("wait=1.5):  # it\\'s \\\"slow\\\"\\n    return", 'wait=1.5):  # it\'s "slow"\n    return'),
+        ('it\\\'s \\"slow\\"\\n    return', 'it\'s "slow"\n    return'),
         ("see C:\\temp\\new or", "see C:\\temp\\new or"),
         ("see C:\\\\temp\\\\new or", "see C:\\temp\\new or"),
         ("12: a number of its own", "12: a number of its own"),
@@ -114,6 +115,14 @@ def test_parts_far_from_each_other_are_no_quote():
     assert found("alpha beta ... delta epsilon", near) != []
     assert found("alpha beta ... delta epsilon", far) == []
     assert found("alpha beta ... delta epsilon", near.replace("\n", " " * 300)) == []
+
+
+def test_parts_that_stand_more_than_once_are_taken_where_they_are_closest():
+    text = "def alpha_of(self):\n    pass\ndef alpha_of(self):\n    return omega"
+
+    assert found("def alpha_of(self): ... return omega", text) == [
+        "def alpha_of(self):\n    return omega"
+    ]
 
 
 def test_small_parts_must_stand_close_by():
@@ -289,8 +298,8 @@ async def library(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quotes")
     (folder / "src").mkdir()
     for name in SOURCES:
-        source = Path(sysconfig.get_path("stdlib"), name).read_text(encoding="utf-8")
-        (folder / "src" / name).write_text(source, encoding="utf-8")
+        source = (STDLIB / f"{name}.py").read_text(encoding="utf-8")
+        (folder / "src" / f"{name}.py").write_text(source, encoding="utf-8")
     (folder / "src" / "server.log").write_text(log(random.Random(7)), encoding="utf-8")
     store = ContextStore(folder)
     info = await load(store, [str(folder / "src")])
@@ -302,11 +311,12 @@ async def library(tmp_path_factory):
 
 def log(rng):
     deeds = ["connection to db-{} timed out after {} ms", "user {} logged in from 10.0.0.{}",
-             "cache miss for key 'item:{}' (shard {})", "retry {} of {} - the peer said \"busy\"",
+             "cache miss for key 'item:{}' (shard {})", 'retry {} of {} - the peer said "busy"',
              "worker {} is not able to read block {}"]  # fmt: skip
     return "".join(
-        f"2024-03-{1 + n // 1000:02} 12:{n // 60 % 60:02}:{n % 60:02} {rng.choice(['INFO', 'WARN'])}"
-        f" {rng.choice(deeds).format(rng.randint(1, 999), rng.randint(1, 99))}\n"
+        f"2024-03-{1 + n // 1000:02} 12:{n // 60 % 60:02}:{n % 60:02} "
+        f"{rng.choice(['INFO', 'WARN'])} "
+        f"{rng.choice(deeds).format(rng.randint(1, 999), rng.randint(1, 99))}\n"
         for n in range(3000)
     )
 
@@ -400,7 +410,7 @@ def holds(library, citation, quote):
     return True
 
 
-WORDS = "amber brisk cedar dwell ember flint grove haste inlet jolly knack ledge mirth".split()
+WORDS = ["amber", "brisk", "cedar", "dwell", "ember", "flint", "grove", "haste", "inlet", "jolly"]
 LOOK_ALIKE = {"a": "а", "e": "е", "o": "о", "p": "р", "c": "с", "i": "і", "x": "х", "s": "ѕ"}
 
 
@@ -422,7 +432,7 @@ def own_output(library, rng):
 
 def one_word_changed(library, rng):
     path, first, last, quote = library.passage(rng)
-    word = rng.choice([w for w in re.finditer(r"[A-Za-z_]\w*", quote)])
+    word = rng.choice(list(re.finditer(r"[A-Za-z_]\w*", quote)))
     return path, first, last, quote[: word.start()] + rng.choice(WORDS) + quote[word.end() :]
 
 
@@ -513,4 +523,4 @@ async def test_nothing_is_shown_as_verified_where_the_text_does_not_hold_it(libr
         assert citation.check != "verified" or holds(library, citation, quote), (quote, citation)
         assert citation.check != "verified" or citation.reason is None or citation.claimed
 
-    print(attack.__name__, dict(shown))
+    assert shown.total() == ADVERSARIAL

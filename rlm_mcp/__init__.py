@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rlm_mcp.conduct import Citation, Conduct, Plan
     from rlm_mcp.errors import (
         ArgumentInvalid,
         ContextError,
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rlm_mcp.protocols import Model
     from rlm_mcp.runs.costs import Costs, Spent
     from rlm_mcp.settings import Settings
-    from rlm_mcp.types import Answer, Citation, Completion, Message, Retry, Usage
+    from rlm_mcp.types import Answer, Completion, Message, Retry, Usage
 
 __all__ = [
     "RLM",
@@ -27,11 +28,13 @@ __all__ = [
     "AsyncRLM",
     "Citation",
     "Completion",
+    "Conduct",
     "ContextError",
     "Costs",
     "EndpointError",
     "Message",
     "Model",
+    "Plan",
     "ReplError",
     "Retry",
     "RlmError",
@@ -43,7 +46,7 @@ __all__ = [
     "Usage",
 ]
 
-_MODULES = ("errors", "types", "settings", "protocols", "runs.costs", "library")
+_MODULES = ("conduct", "errors", "types", "settings", "protocols", "runs.costs", "library")
 
 
 def __getattr__(name: str) -> object:

@@ -5,7 +5,30 @@ from typing import Literal
 
 Way = Literal["direct", "rlm"]
 Strategy = Literal["auto", "direct", "rlm"]
+Check = Literal["verified", "near", "unverified"]
 Recount = Literal["reproduced", "differs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A place the answer names. `found` says that the document and those lines exist.
+
+    `quote` is what the answer says stands there, its first 400 characters. `check` is how well it
+    was found there: None of a place that exists and has no quote, `unverified` of one that does
+    not exist. `start` and `end` are where the quote stands, and `claimed` the answer's lines where
+    they are others; 0 to 0 are unknown ones. `reason` says in words what differs or is missing.
+    """
+
+    context: str
+    path: str
+    start: int
+    end: int
+    found: bool
+    excerpt: str
+    quote: str | None = None
+    check: Check | None = None
+    reason: str | None = None
+    claimed: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import orjson
 
-from rlm_mcp.conduct import Conduct
-from rlm_mcp.types import Budget, Citation, StoppedBy, Usage
+from rlm_mcp.conduct import Citation, Conduct
+from rlm_mcp.types import Budget, StoppedBy, Usage
 from rlm_mcp.words import sendable
 
 CallRole = Literal["root", "sub"]

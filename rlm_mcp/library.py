@@ -21,6 +21,7 @@ from typing import Any, Self, TypeVar
 import anyio
 from anyio.from_thread import start_blocking_portal
 
+from rlm_mcp.conduct import Plan, Strategy
 from rlm_mcp.engine.session import Session
 from rlm_mcp.errors import ArgumentInvalid, RlmError
 from rlm_mcp.llm.models import ModelPair
@@ -112,19 +113,23 @@ class AsyncRLM:
         *,
         query: str,
         schema: Mapping[str, Any] | None = None,
+        strategy: Strategy | None = None,
     ) -> Answer:
         """The same with citations, usage and what ended the run.
 
-        With a JSON `schema` the text is JSON that fits it, unless a note says that it does not.
+        With a JSON `schema` the text is JSON that fits it, unless a note says that it does not. A
+        `strategy` of `rlm` never puts the text into the prompt, `direct` always does; None is that
+        of the settings.
 
         Raises:
-            ArgumentInvalid: the schema is none.
+            ArgumentInvalid: the schema is none, or the text does not fit the strategy.
             RlmError: the context cannot be loaded, or the run failed.
         """
         service, session = await self._opened()
         if context is not None:
             await _load(service, session, context)
-        job = await service.start(session, Query(query, models=self._models, schema=schema))
+        asked = Query(query, models=self._models, strategy=strategy, schema=schema)
+        job = await service.start(session, asked)
         try:
             await job.ended.wait()
         except BaseException:
@@ -135,6 +140,17 @@ class AsyncRLM:
             raise job.outcome
         assert job.outcome is not None
         return job.outcome
+
+    async def plan(self, context: Context | None = None, *, query: str) -> Plan:
+        """How `query` would be asked and about what that takes; asks no model.
+
+        Raises:
+            RlmError: the context cannot be loaded, or no model answers.
+        """
+        service, session = await self._opened()
+        if context is not None:
+            await _load(service, session, context)
+        return await service.plan(session, Query(query, models=self._models))
 
     async def cost_summary(self) -> Costs:
         """What was used since the start or the last `reset`: root, sub, total and by model."""
@@ -210,9 +226,16 @@ class RLM:
         *,
         query: str,
         schema: Mapping[str, Any] | None = None,
+        strategy: Strategy | None = None,
     ) -> Answer:
         """See `AsyncRLM.answer`."""
-        return self._wait(lambda: self._rlm.answer(context, query=query, schema=schema))
+        return self._wait(
+            lambda: self._rlm.answer(context, query=query, schema=schema, strategy=strategy)
+        )
+
+    def plan(self, context: Context | None = None, *, query: str) -> Plan:
+        """See `AsyncRLM.plan`."""
+        return self._wait(lambda: self._rlm.plan(context, query=query))
 
     def cost_summary(self) -> Costs:
         """See `AsyncRLM.cost_summary`."""

@@ -35,6 +35,10 @@ class Model(Protocol):
         """How many requests the endpoint is given at a time."""
         ...
 
+    def learn_window(self, tokens: int) -> None:
+        """Take it that no prompt may be longer than that: the server was seen to cut one there."""
+        ...
+
     async def complete(
         self,
         messages: Sequence[Message],

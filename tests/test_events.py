@@ -2,8 +2,9 @@
 
 import pytest
 
+from rlm_mcp.conduct import Citation
 from rlm_mcp.events import CellEnded, RunEnded, from_json, to_json
-from rlm_mcp.types import Citation, Usage
+from rlm_mcp.types import Usage
 
 USED = Usage(1, 10, 5, None, 0, None, 1.0)
 

@@ -1,14 +1,17 @@
 """`rlm-mcp ask`: load, ask, and print the answer, with nothing else on standard output."""
 
+import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 import anyio
 import click
 
+from rlm_mcp.conduct import Plan, Strategy
 from rlm_mcp.errors import RlmError
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Answer, ContextInfo
@@ -65,10 +68,22 @@ def sandbox_option(command: Callable[..., Any]) -> Callable[..., Any]:
     help="1: sub-calls. 2 and more: nested REPLs too.",
 )
 @sandbox_option
+@click.option(
+    "--strategy",
+    type=click.Choice(get_args(Strategy)),
+    help="`direct` puts the text into the prompt, `rlm` never does.",
+)
+@click.option("--estimate", is_flag=True, help="Tell what it would take, and do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the answer and nothing else.")
 def ask(
-    path: tuple[str, ...], question: str, *, as_json: bool, quiet: bool, **overrides: object
+    path: tuple[str, ...],
+    question: str,
+    *,
+    as_json: bool,
+    quiet: bool,
+    estimate: bool,
+    **overrides: object,
 ) -> int:
     """Ask QUESTION about files, folders or globs; a PATH of - reads text from standard input.
 
@@ -80,8 +95,14 @@ def ask(
         raise click.UsageError("QUESTION is empty.")
     # The person who types names what to load, not a model.
     settings = Settings.load(None, roots="*", **overrides)
-    answer, contexts = anyio.run(_answer, settings, Request(path, question), quiet)
     from rlm_mcp.cli import report
+
+    request = Request(path, question)
+    if estimate:
+        plan = anyio.run(_plan, settings, request, quiet)
+        click.echo(json.dumps(asdict(plan)) if as_json else report.plan_text(plan))
+        return ANSWERED
+    answer, contexts = anyio.run(_answer, settings, request, quiet)
 
     if as_json:
         click.echo(report.as_json(answer, contexts))
@@ -92,11 +113,19 @@ def ask(
     return _exit_code(answer)
 
 
-async def _answer(
+async def _plan(settings: Settings, request: Request, quiet: bool) -> Plan:
+    from rlm_mcp.service import Query
+
+    async with _loaded(settings, request, quiet) as (service, session, _):
+        return await service.plan(session, Query(request.question))
+
+
+@asynccontextmanager
+async def _loaded(
     settings: Settings, request: Request, quiet: bool
-) -> tuple[Answer, Sequence[ContextInfo]]:
+) -> AsyncIterator[tuple["Service", "Session", "LiveLine"]]:
     from rlm_mcp.cli.live import live_line
-    from rlm_mcp.service import Query, open_service
+    from rlm_mcp.service import open_service
 
     async with open_service(settings) as service:
         with live_line(quiet=quiet) as line:
@@ -104,11 +133,20 @@ async def _answer(
             await service.models.resolve()  # a long load would be for nothing without one
             session = await service.new_session()
             await _load(service, session, request.paths, line)
-            job = await service.start(session, Query(request.question))
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(line.follow, job)
-                answer = await settled(job)
-        return answer, session.contexts
+            yield service, session, line
+
+
+async def _answer(
+    settings: Settings, request: Request, quiet: bool
+) -> tuple[Answer, Sequence[ContextInfo]]:
+    from rlm_mcp.service import Query
+
+    async with _loaded(settings, request, quiet) as (service, session, line):
+        job = await service.start(session, Query(request.question))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(line.follow, job)
+            answer = await settled(job)
+    return answer, session.contexts
 
 
 async def _load(

@@ -4,7 +4,8 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from rlm_mcp.types import Answer, Citation, ContextInfo, Usage
+from rlm_mcp.conduct import Citation, Conduct, Plan
+from rlm_mcp.types import Answer, ContextInfo, Usage
 from rlm_mcp.words import count
 
 LABEL_CHARS = 11
@@ -24,18 +25,32 @@ def bill(usage: Usage) -> str:
 
 
 def places(citations: Sequence[Citation]) -> str:
-    """How many places the answer names, and whether they exist."""
-    missing = [f"{each.path}:{each.start}" for each in citations if not each.found]
+    """How many places the answer names, whether they exist and whether their quotes stand there."""
     if not citations:
         return "none"
-    if not missing:
-        return f"{len(citations):,}, all found in the text"
-    return f"{len(citations):,}, not in the text: {', '.join(missing)}"
+    missing = [f"{each.path}:{each.start}" for each in citations if not each.found]
+    doubted = [
+        f"{each.path}:{each.start}"
+        for each in citations
+        if each.found and each.check == "unverified"
+    ]
+    quoted = [each for each in citations if each.check in {"verified", "near"}]
+    near = sum(each.check == "near" for each in quoted)
+    parts = [f"{len(citations):,}" + ("" if missing else ", all found in the text")]
+    if quoted:
+        alike = f", {near:,} of them nearly" if near else ""
+        parts.append(f"{count(len(quoted), 'quote')} verified{alike}")
+    if missing:
+        parts.append(f"not in the text: {', '.join(missing)}")
+    if doubted:
+        parts.append(f"quote not found: {', '.join(doubted)}")
+    return "; ".join(parts)
 
 
 def closing(answer: Answer) -> list[str]:
     """The lines that stand below an answer."""
     lines = [labelled("note", note) for note in answer.notes]
+    lines += [labelled(label, text) for label, text in conduct(answer.conduct)]
     if answer.stopped_by != "answer":
         lines.append(labelled("stopped", STOPPED[answer.stopped_by]))
     lines += [
@@ -43,6 +58,22 @@ def closing(answer: Answer) -> list[str]:
         labelled("cost", f"{bill(answer.usage)} · {answer.seconds:.1f} s"),
         labelled("run", f"{answer.run_id} · rlm-mcp traces show {answer.run_id}"),
     ]
+    return lines
+
+
+def conduct(of: Conduct) -> list[tuple[str, str]]:
+    """How the run went about it, as labels and words."""
+    lines = []
+    if of.way == "direct":
+        lines.append(("asked", f"in one prompt: {of.why}"))
+    lines += [
+        ("read", f"{each.read:,} of {each.pieces:,} pieces of {each.name}, by sub-models")
+        for each in of.coverage
+    ]
+    if of.recount == "reproduced":
+        lines.append(("checked", "the program, run again from the start, gave the same"))
+    if of.recount == "differs":
+        lines.append(("checked", "the program, run again, gave something else: see its figures"))
     return lines
 
 
@@ -56,6 +87,19 @@ STOPPED = {
     "cancelled": "interrupted; the best answer so far",
     "endpoint": "the model endpoint failed; the best answer so far",
 }
+
+
+def plan_text(plan: Plan) -> str:
+    """How a question would be asked and what that takes."""
+    (least, most), tokens = plan.calls, plan.tokens
+    way = "in one prompt" if plan.way == "direct" else "by a program that reads the text"
+    return "\n".join(
+        [
+            labelled("asked", f"{way}: {plan.why}"),
+            labelled("calls", f"{least:,} to {most:,}"),
+            labelled("tokens", f"{tokens[0]:,} to {tokens[1]:,}"),
+        ]
+    )
 
 
 def as_json(answer: Answer, contexts: Sequence[ContextInfo]) -> str:
@@ -74,6 +118,7 @@ def as_json(answer: Answer, contexts: Sequence[ContextInfo]) -> str:
         "turns": answer.turns,
         "seconds": round(answer.seconds, 3),
         "notes": list(answer.notes),
+        "conduct": dataclasses.asdict(answer.conduct),
         "contexts": [
             {
                 "id": info.id,

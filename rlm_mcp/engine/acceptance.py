@@ -6,29 +6,32 @@ from dataclasses import dataclass
 
 import anyio.to_thread
 
-from rlm_mcp.conduct import Covered
+from rlm_mcp.conduct import Citation, Covered
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.engine import prompts
-from rlm_mcp.engine.citations import locate
+from rlm_mcp.engine.citations import doubtful, locate
 from rlm_mcp.engine.coverage import Coverage
 from rlm_mcp.engine.shape import Shape
 from rlm_mcp.errors import RlmError
-from rlm_mcp.types import Citation, ContextInfo
+from rlm_mcp.types import ContextInfo
 
 
 @dataclass(slots=True)
 class Acceptance:
-    """Of one node. A shape is held to; parts left unread are told of once.
+    """Of one node. A shape is held to; what was not read and what is not there are said once.
 
-    `objection` is what the model must be told about the answer that was not taken.
+    `objection` is what the model must be told about the answer that was not taken. `cites`:
+    its places are looked up.
     """
 
     contexts: Sequence[ContextInfo]
     store: ContextStore
     coverage: Coverage
     shape: Shape | None
+    cites: bool
     note: Callable[[str], None]
     objection: str | None = None
+    _has_doubted: bool = False
     _told: tuple[Covered, ...] = ()
 
     async def take(self, text: str, *, may_object: bool) -> str | None:
@@ -43,6 +46,12 @@ class Acceptance:
         if (unread := await self.unread()) is not None:
             self.objection = f"{unread} {prompts.UNREAD}"
             return None
+        if self.cites and not self._has_doubted:
+            doubted = doubtful(await self.citations(text))
+            if doubted:
+                self._has_doubted = True
+                self.objection = prompts.doubts(doubted)
+                return None
         return text
 
     async def unread(self) -> str | None:

@@ -5,13 +5,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rlm_mcp.conduct import Citation
 from rlm_mcp.contexts.catalogue import Catalogue
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.engine.claims import Claim, claims
 from rlm_mcp.engine.lookup import Elsewhere, Lookup
 from rlm_mcp.engine.passages import Page
 from rlm_mcp.engine.quotes import Work
-from rlm_mcp.types import Citation, ContextInfo, Document
+from rlm_mcp.types import ContextInfo, Document
 
 MOST_CITATIONS = 100
 # Beyond so many characters, quotes are looked for around the lines the answer gives only.

@@ -131,6 +131,8 @@ class Dialogue:
         if not self.was_cut:
             self.was_cut = True
             self.note(words_on(self.model.name, sent, counted))
+        if self._tokens_per_char is not None:  # by the server's own count, and not a guess of ours
+            self.model.learn_window(counted)
         return self.history.fold()
 
     def _measure(self, messages: Sequence[Message], completion: Completion) -> None:

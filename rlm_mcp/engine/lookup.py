@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from rlm_mcp.conduct import Citation
 from rlm_mcp.contexts.catalogue import Catalogue
 from rlm_mcp.engine.claims import Claim
 from rlm_mcp.engine.likeness import likenesses
 from rlm_mcp.engine.passages import Page, Passage, first_lines
 from rlm_mcp.engine.quotes import MOST_QUOTE_CHARS, Quote, Span, Work, spans
-from rlm_mcp.types import Citation
 from rlm_mcp.words import count
 
 EXCERPT_CHARS = 400

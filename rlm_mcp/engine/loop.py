@@ -89,6 +89,7 @@ class Node:
             store=store,
             coverage=self._coverage,
             shape=question.shape,
+            cites=not question.node,
             note=self.note,
         )
 

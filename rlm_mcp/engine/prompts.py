@@ -7,9 +7,9 @@ never changes, so that a server's prefix cache serves every turn; what changes s
 
 from collections.abc import Sequence
 
-from rlm_mcp.conduct import Covered
+from rlm_mcp.conduct import Citation, Covered
 from rlm_mcp.types import CellResult, ContextInfo, Variable
-from rlm_mcp.words import count, size
+from rlm_mcp.words import clip, count, size
 
 SYSTEM = """\
 You answer a question about text that is too long to be shown to you. The text is a variable in
@@ -124,6 +124,12 @@ words it rests on in double quotes: src/app.py:12 "def main(argv):"."""
 UNREAD = """\
 The answer was not taken yet: if the question is about all of the text, read the rest and mend the
 answer; if not, call FINAL again."""
+DOUBTS = "The answer was not taken yet. These places do not bear it out:"
+DOUBTS_CURE = """\
+Look them up (`grep`, `read`), then call FINAL with places and quotes as they stand in the text, or
+without what is not there. The next answer is taken as it is."""
+MOST_DOUBTS = 5
+QUOTE_CHARS = 120
 REPEATED = """\
 This code and its output are the same as in turn {turn}. Do something else, or call FINAL with what
 you have."""
@@ -302,6 +308,17 @@ def unread(lacking: Sequence[Covered]) -> str:
             f" not read: {holes}."
         )
     return "\n".join(parts)
+
+
+def doubts(citations: Sequence[Citation]) -> str:
+    """Places of an answer that the text does not bear out."""
+    lines = [
+        f"- {each.path}:{each.start}-{each.end}"
+        + (f' "{clip(each.quote, QUOTE_CHARS)}"' if each.quote else "")
+        + f": {each.reason}"
+        for each in citations[:MOST_DOUBTS]
+    ]
+    return "\n".join([DOUBTS, *lines, DOUBTS_CURE])
 
 
 def repeated(turn: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.to_thread
 
+from rlm_mcp.conduct import Citation
 from rlm_mcp.engine.citations import locate
 from rlm_mcp.engine.loop import Node
 from rlm_mcp.engine.nested import nest
@@ -13,7 +14,7 @@ from rlm_mcp.engine.ports import Outcome, Ports, Question
 from rlm_mcp.engine.session import Session
 from rlm_mcp.errors import RlmError
 from rlm_mcp.events import Event, RunEnded, RunFailed, RunStarted
-from rlm_mcp.types import Answer, Citation, StoppedBy
+from rlm_mcp.types import Answer, StoppedBy
 
 BEST_S = 10.0
 BROKEN_HINT = "This is a fault of rlm-mcp. get_trace shows how far it came; ask again."

@@ -26,6 +26,7 @@ LIMIT_WORDS: dict[StoppedBy, str] = {
 
 # A model that says nothing says something more often than not when it is asked again.
 ASKED_FOR_WORDS = 2
+SAME_CUT = 0.02
 
 Nested = Callable[[SubRequest], Awaitable[SubReply]]
 
@@ -54,7 +55,7 @@ class SubCalls:
     note: Callable[[str], None]
     turn: int = 0
     _count: int = field(default=0)
-    _cutters: set[str] = field(default_factory=set)
+    _cuts: dict[str, list[int]] = field(default_factory=dict)
 
     async def answer(self, asked: CallAsked) -> Reply:
         """All replies to `asked`, in its order."""
@@ -116,11 +117,18 @@ class SubCalls:
         except EndpointError as error:
             return SubReply(None, f"{error.message} {error.hint}")
         if (lost := tokens_lost(messages, completion)) is not None:
-            if model.name not in self._cutters:
-                self._cutters.add(model.name)
-                self.note(words_on(model.name, *lost))
+            self._learn(model, *lost)
             return self._cut_by_server(prompt, *lost)
         return self._reply(completion)
+
+    def _learn(self, model: Model, sent: int, counted: int) -> None:
+        """A server that cuts at the same place twice has its window there."""
+        before = self._cuts.setdefault(model.name, [])
+        if not before:
+            self.note(words_on(model.name, sent, counted))
+        if any(abs(each - counted) <= SAME_CUT * counted for each in before):
+            model.learn_window(max(counted, *before))
+        before.append(counted)
 
     def _cut_by_server(self, prompt: str, sent: int, counted: int) -> SubReply:
         chars = int(len(prompt) * counted * 0.8 / sent)

@@ -12,7 +12,7 @@ from rlm_mcp.llm.scripted import ScriptedModel
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Answer, Message
 
-FORCED: dict[str, object] = {"roots": "*"}
+FORCED: dict[str, object] = {"roots": "*", "strategy": "rlm"}
 """Settings of every evaluation, whatever the user's say: it is the loop that is measured."""
 SCRIPTED: dict[str, object] = {"max_calls": 1_000_000}
 """Settings for scripted models: a long text takes more calls than a run usually may make."""

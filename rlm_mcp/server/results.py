@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rlm_mcp.conduct import Conduct, Plan, Recount, Way
+from rlm_mcp.conduct import Check, Citation, Conduct, Plan, Recount, Way
 from rlm_mcp.server.addresses import answer_uri, context_uri
-from rlm_mcp.types import Answer, Changes, Citation, ContextInfo
+from rlm_mcp.types import Answer, Changes, ContextInfo
 from rlm_mcp.words import clip
 
 if TYPE_CHECKING:
@@ -115,7 +115,10 @@ class ContextsListed(Result):
 
 
 class Place(Result):
-    """A citation: a place the answer names, and whether it exists."""
+    """A citation: a place the answer names, whether it exists, and whether its quote stands there.
+
+    `check` is null for a place without a quote; `reason` says what is wrong or was corrected.
+    """
 
     context: str
     path: str
@@ -123,6 +126,8 @@ class Place(Result):
     end: int
     found: bool
     excerpt: str
+    check: Check | None
+    reason: str | None
 
     @classmethod
     def of(cls, citation: Citation) -> "Place":
@@ -134,6 +139,8 @@ class Place(Result):
             end=citation.end,
             found=citation.found,
             excerpt=citation.excerpt.strip()[:EXCERPT_CHARS],
+            check=citation.check,
+            reason=citation.reason,
         )
 
 

@@ -2,7 +2,14 @@
 
 from collections.abc import Iterable
 
-from rlm_mcp.server.results import Bill, ContextsListed, CostsSummed, LoadedContext, RunResult
+from rlm_mcp.server.results import (
+    Bill,
+    ContextsListed,
+    CostsSummed,
+    LoadedContext,
+    Place,
+    RunResult,
+)
 from rlm_mcp.words import count
 
 RECOUNTED = {
@@ -96,11 +103,14 @@ def _changed_lines(context: LoadedContext) -> list[str]:
 def _places(result: RunResult) -> str:
     if not result.citations:
         return ""
-    lines = [
-        f"- {place.path}:{place.start}-{place.end}" + ("" if place.found else " (no such lines)")
-        for place in result.citations
-    ]
-    return "\n".join(["Citations:", *lines])
+    return "\n".join(["Citations:", *map(_place, result.citations)])
+
+
+def _place(place: Place) -> str:
+    told = ", ".join(filter(None, [place.check, place.reason]))
+    if not place.found:
+        told = "no such lines"
+    return f"- {place.path}:{place.start}-{place.end}" + (f" ({told})" if told else "")
 
 
 def _conduct_lines(result: RunResult) -> str:

@@ -2,8 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TypeVar
 
@@ -12,25 +11,6 @@ from rlm_mcp.evals.mutations import Mutation, mutated
 from rlm_mcp.evals.stdlib_corpus import digest_of, sources
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Posed:
-    """A question before it is an item.
-
-    `form` says how to answer; `program` is what finds the answer, with what it binds in `names`.
-    `others` are wrong answers as plausible as the gold, for the form with letters.
-    """
-
-    kind: str
-    question: str
-    form: str
-    gold: str
-    score: Callable[[str], float]
-    program: str
-    names: Mapping[str, object]
-    evidence: tuple[tuple[str, int, int], ...]
-    others: tuple[str, ...] = ()
 
 
 class Corpus:

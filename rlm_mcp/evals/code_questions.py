@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from rlm_mcp.evals import code_programs as programs
 from rlm_mcp.evals import marks
-from rlm_mcp.evals.code_corpus import Corpus, Posed, evidence_of, others, preferred
+from rlm_mcp.evals.code_corpus import Corpus, evidence_of, others, preferred
 from rlm_mcp.evals.code_facts import Definition, branches, defaults, raised
+from rlm_mcp.evals.posed import Posed
 
 LINES_OFF = 2
 MASK = "____"
@@ -40,7 +41,7 @@ def where_defined(corpus: Corpus, rng: random.Random) -> Iterator[Posed]:
             f"In which file and on which line is `{d.bare}` defined?",
             "Answer with one place alone, as path:line.",
             gold,
-            marks.place((d.path, range(line - LINES_OFF, line + LINES_OFF + 1))),
+            marks.place([(d.path, line + off) for off in range(-LINES_OFF, LINES_OFF + 1)]),
             programs.WHERE_DEFINED,
             {"NAME": d.bare},
             evidence_of([d]),

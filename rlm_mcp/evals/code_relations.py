@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from rlm_mcp.evals import code_programs as programs
 from rlm_mcp.evals import marks
-from rlm_mcp.evals.code_corpus import Corpus, Posed, evidence_of, preferred
+from rlm_mcp.evals.code_corpus import Corpus, evidence_of, preferred
 from rlm_mcp.evals.code_facts import Def, Module, calls, closure, parameters, subclasses
 from rlm_mcp.evals.code_questions import last_part
+from rlm_mcp.evals.posed import Posed
 
 MOST_LISTED = 12
 LONGEST_CHAIN = 6

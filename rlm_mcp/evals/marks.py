@@ -25,8 +25,8 @@ A = TypeVar("A")
 B = TypeVar("B")
 Mark = Callable[[str], float]
 NUMERIC_DECAY = 0.75
-# Which lines of a file count as the gold place.
-Place = tuple[str, Collection[int]]
+# Every path and line that counts as the gold place.
+Place = Collection[tuple[str, int]]
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?")
 _PLACE = re.compile(r"([\w./-]+\.\w+):(\d+)")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
@@ -111,11 +111,11 @@ def places_in(answer: str) -> list[tuple[str, int]]:
 
 
 def place(gold: Place) -> Mark:
-    """1 for an answer that names the gold place, and none in another file or on another line."""
+    """1 for an answer that names the gold place, and no other."""
 
     def score(answer: str) -> float:
         said = places_in(answer)
-        return float(bool(said) and all(p == gold[0] and line in gold[1] for p, line in said))
+        return float(bool(said) and all(at in gold for at in said))
 
     return score
 
@@ -127,8 +127,8 @@ def places_in_order(gold: Sequence[Place]) -> Mark:
         said = places_in(answer)
         if not said:
             return 0.0
-        found = _common(said, gold, lambda at, wanted: at[0] == wanted[0] and at[1] in wanted[1])
-        first = said[0][0] == gold[0][0] and said[0][1] in gold[0][1]
+        found = _common(said, gold, lambda at, wanted: at in wanted)
+        first = said[0] in gold[0]
         return (first + found / max(len(gold), len(said))) / 2
 
     return score

@@ -8,14 +8,15 @@ from dataclasses import replace
 from itertools import islice
 
 from rlm_mcp.evals import marks
-from rlm_mcp.evals.code_corpus import Corpus, Posed
+from rlm_mcp.evals.code_corpus import Corpus
 from rlm_mcp.evals.code_programs import CHOICE, program
 from rlm_mcp.evals.code_questions import by_docstring, default, largest, raises, where_defined
 from rlm_mcp.evals.code_relations import all_subclasses, counts, importers, reaches
 from rlm_mcp.evals.items import Item
+from rlm_mcp.evals.posed import Posed
 
 LETTERS = "ABCD"
-ABOUT = "The files are the source of a Python library. "
+ABOUT = "The files are the source of a Python library."
 ASKED = {
     where_defined: 2,
     all_subclasses: 1,
@@ -66,13 +67,5 @@ def _lettered(posed: Posed, rng: random.Random) -> Posed:
 
 
 def _item(corpus: Corpus, number: int, posed: Posed) -> Item:
-    return Item(
-        id=f"code-{corpus.digest}-{number:02}-{posed.kind}",
-        kind=posed.kind,
-        context=corpus.documents,
-        question=f"{ABOUT}{posed.question} {posed.form}",
-        gold=posed.gold,
-        score=posed.score,
-        program=program(posed.program, posed.names),
-        evidence=posed.evidence,
-    )
+    name = f"code-{corpus.digest}-{number:02}-{posed.kind}"
+    return posed.item(name, corpus.documents, ABOUT, program(posed.program, posed.names))

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
+T = TypeVar("T")
 Def = ast.FunctionDef | ast.AsyncFunctionDef
 _BRANCHES = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler)
 
@@ -135,11 +137,9 @@ def subclasses(modules: Iterable[Module]) -> dict[tuple[str, str], set[tuple[str
     return found
 
 
-def closure(
-    of: tuple[str, str], direct: Mapping[tuple[str, str], set[tuple[str, str]]]
-) -> set[tuple[str, str]]:
-    """All that can be reached from a class by going to subclasses."""
-    found: set[tuple[str, str]] = set()
+def closure(of: T, direct: Mapping[T, set[T]]) -> set[T]:
+    """All that can be reached from one by going from each to what it leads to directly."""
+    found: set[T] = set()
     left = [of]
     while left:
         new = direct.get(left.pop(), set()) - found

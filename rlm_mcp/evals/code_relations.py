@@ -41,18 +41,18 @@ def all_subclasses(corpus: Corpus, rng: random.Random) -> Iterator[Posed]:
     for key in preferred(rng, sorted(direct), renamed):
         found = [classes[k] for k in sorted(closure(key, direct))]
         names = {d.bare for d in found}
-        base = classes[key].bare
-        clear = corpus.defined[base] == 1 and len(names) == len(found) <= MOST_LISTED
-        if not clear or names != _named(base, by_name):
+        parent = classes[key].bare
+        clear = corpus.defined[parent] == 1 and len(names) == len(found) <= MOST_LISTED
+        if not clear or names != closure(parent, by_name):
             continue
         yield Posed(
             "subclasses",
-            f"Which classes are subclasses of `{base}`, directly or through other classes?",
+            f"Which classes are subclasses of `{parent}`, directly or through other classes?",
             "Answer with their names alone, separated by commas.",
             ", ".join(sorted(names)),
             marks.set_f1(names, last_part),
             programs.SUBCLASSES,
-            {"NAME": base},
+            {"NAME": parent},
             evidence_of(found),
         )
 
@@ -179,14 +179,4 @@ def _shortest(graph: Mapping[str, set[str]], first: str) -> dict[str, tuple[str,
         for called in sorted(graph[name] - found.keys()):
             found[called] = (*found[name], called)
             left.append(called)
-    return found
-
-
-def _named(base: str, by_name: Mapping[str, set[str]]) -> set[str]:
-    found: set[str] = set()
-    left = [base]
-    while left:
-        new = by_name.get(left.pop(), set()) - found
-        found |= new
-        left += new
     return found

@@ -14,8 +14,8 @@ from itertools import count
 
 from rlm_mcp.evals.log_formats import Record, Value
 
-LATE_SHARE = 0.01
-LATEST_S = 20.0
+LATE_SHARE = 0.02
+LATEST_S = 60.0
 TWICE_SHARE = 0.01
 MOST_ATTEMPTS = 3
 DAY = timedelta(days=1)

@@ -31,12 +31,13 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?")
 _PLACE = re.compile(r"([\w./-]+\.\w+):(\d+)")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 _NOTHING = re.compile(r"(?i)\W*(?:none|no|nothing|never|n/a|not found|0)\b")
+_MARKUP = " \t\n`'\"*"
 _ARROW = re.compile(r"\s*(?:->|→|=>|,|\n)\s*")
 
 
 def _bare(text: str) -> str:
-    """Without markup around it; an underscore of a name stays."""
-    return text.strip().strip("`'\"* \t\n").strip().rstrip(".,;")
+    """Without markup around it and the stop behind it; an underscore of a name stays."""
+    return text.strip(_MARKUP).rstrip(".,;").strip(_MARKUP)
 
 
 def listed(answer: str) -> list[str]:
@@ -52,13 +53,13 @@ def listed(answer: str) -> list[str]:
 
 
 def set_f1(gold: Collection[str], key: Callable[[str], str] = str.strip) -> Mark:
-    """F1 of the set an answer lists; `key` brings entries to one form. Nothing vs nothing is 1."""
+    """F1 of the set an answer lists; `key` brings entries to one form. None for none is 1."""
     wanted = {key(entry) for entry in gold}
 
     def score(answer: str) -> float:
         said = {key(entry) for entry in listed(answer)}
         if not said and not wanted:
-            return 1.0
+            return float(bool(answer.strip()))
         return 2 * len(said & wanted) / (len(said) + len(wanted))
 
     return score
@@ -127,7 +128,7 @@ def places_in_order(gold: Sequence[Place]) -> Mark:
         said = places_in(answer)
         if not said:
             return 0.0
-        found = _common(said, gold, lambda at, wanted: at in wanted)
+        found = _in_both(said, gold, lambda at, wanted: at in wanted)
         first = said[0] in gold[0]
         return (first + found / max(len(gold), len(said))) / 2
 
@@ -140,7 +141,7 @@ def sequence(gold: Sequence[str]) -> Mark:
     def score(answer: str) -> float:
         said = [_bare(entry).lower() for entry in _ARROW.split(answer.strip("[] "))]
         wanted = [entry.lower() for entry in gold]
-        return _common(said, wanted, str.__eq__) / max(len(said), len(wanted))
+        return _in_both(said, wanted, str.__eq__) / max(len(said), len(wanted))
 
     return score
 
@@ -150,7 +151,7 @@ def name(gold: str) -> Mark:
 
     def score(answer: str) -> float:
         said = re.sub(r"\(\)$", "", _bare(answer))
-        said = re.split(r"::|\.py:|\s", said)[-1]
+        said = re.split(r"(?:\.py)?::?|\s", said)[-1]
         return float(said == gold or said.endswith(f".{gold}"))
 
     return score
@@ -186,7 +187,7 @@ def call_chain(ends: tuple[str, str], calls: Callable[[str, str], bool]) -> Mark
     return score
 
 
-def _common(a: Sequence[A], b: Sequence[B], same: Callable[[A, B], bool]) -> int:
+def _in_both(a: Sequence[A], b: Sequence[B], same: Callable[[A, B], bool]) -> int:
     """The length of the longest common subsequence."""
     row = [0] * (len(b) + 1)
     for left in a:

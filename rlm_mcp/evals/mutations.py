@@ -189,8 +189,8 @@ def _edits(module: Module, text: str, wanted: list[str], rng: random.Random) -> 
         for node in _raises(function):
             other = rng.choice([error for error in _ERRORS if error != node.id])
             yield edit(node, Mutation("raise", module.path, defined.name, node.id, other))
-    for handler, caught in _typed_handlers(module):
-        start = starts[handler.lineno - 1] + handler.col_offset + len("except")
+    for clause, caught in _typed_handlers(module):
+        start = starts[clause.lineno - 1] + clause.col_offset + len("except")
         whole = edit(caught, Mutation("except", module.path, "", ast.unparse(caught), ""))
         if encoded[start : whole.start] == b" " and encoded[whole.end : whole.end + 1] == b":":
             yield replace(whole, start=start)

@@ -34,9 +34,11 @@ def items(chars: int, seed: int) -> list[Item]:
     """Questions of nine kinds over about `chars` characters, and four of them with letters.
 
     The same for the same arguments on the same Python; ids name a hash of the text. A kind that
-    the text has no fact for is left out. Ten million characters take half a minute.
+    the text has no fact for is left out; all are where Python has no sources or `chars` holds none. Ten million characters take half a minute.
     """
     corpus = Corpus(chars, seed)
+    if not corpus.documents:
+        return []
     asked: list[Posed] = []
     choices: list[Posed] = []
     for pose, most in ASKED.items():

@@ -98,7 +98,7 @@ def test_the_same_arguments_give_the_same_questions_whatever_the_hashes_of_the_p
 
 
 def test_the_copy_differs_in_facts_of_every_kind_and_still_parses():
-    original = sources(600_000, 1)
+    original = sources(300_000, 1)
     copy, facts, _ = mutated(original, 1)
 
     assert {fact.kind for fact in facts} == SHARES.keys()

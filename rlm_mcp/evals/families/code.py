@@ -34,7 +34,8 @@ def items(chars: int, seed: int) -> list[Item]:
     """Questions of nine kinds over about `chars` characters, and four of them with letters.
 
     The same for the same arguments on the same Python; ids name a hash of the text. A kind that
-    the text has no fact for is left out; all are where Python has no sources or `chars` holds none. Ten million characters take half a minute.
+    the text has no fact for is left out; all are where Python is installed without its sources.
+    Ten million characters take half a minute.
     """
     corpus = Corpus(chars, seed)
     if not corpus.documents:

@@ -1,0 +1,230 @@
+"""Runs scripted policies through the real engine and REPL, and judges how each run ended."""
+
+import json
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import anyio
+
+from rlm_mcp.errors import RlmError, RunBroken
+from rlm_mcp.evals.policy import Actor, Mode, Policy
+from rlm_mcp.evals.trials import is_exact
+from rlm_mcp.llm.models import ModelPair, Models
+from rlm_mcp.llm.scripted import ScriptedModel, serve
+from rlm_mcp.service import Query, Service, open_service
+from rlm_mcp.settings import Settings
+from rlm_mcp.types import Answer
+
+Outcome = Literal["exact", "flagged", "silent", "crash", "hang"]
+MODES: tuple[Mode, ...] = ("stubborn", "teachable")
+HANG_S = 60.0
+AT_ONCE = 4
+LEAST_PASSED = 0.96
+ROOT, SUB = "scripted-root", "scripted-sub"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one policy fared in one mode. `turns` None: the run gave no answer at all.
+
+    `wasted` are the turns beyond those of a model that behaves. `exact`: the gold, however the run
+    ended. `flagged`: wrong, but it ended at a limit, with a note or as an error that says why.
+    """
+
+    policy: str
+    row: int | None
+    mode: Mode
+    outcome: Outcome
+    passed: bool
+    turns: int | None
+    wasted: int | None
+    stopped_by: str
+    answer: str
+    notes: tuple[str, ...]
+    taught: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What a set of verdicts comes to."""
+
+    cases: int
+    passed: int
+    silent: int
+    crashed: int
+    hung: int
+    wasted: int
+
+    @property
+    def share(self) -> float:
+        """Of the cases, those that passed."""
+        return self.passed / self.cases if self.cases else 0.0
+
+    @property
+    def is_good(self) -> bool:
+        """Whether an engine of these verdicts may be given to people."""
+        return self.share >= LEAST_PASSED and not (self.silent or self.crashed or self.hung)
+
+
+def sums(verdicts: Sequence[Verdict]) -> Sums:
+    """Count the verdicts."""
+    outcomes = [verdict.outcome for verdict in verdicts]
+    return Sums(
+        cases=len(verdicts),
+        passed=sum(verdict.passed for verdict in verdicts),
+        silent=outcomes.count("silent"),
+        crashed=outcomes.count("crash"),
+        hung=outcomes.count("hang"),
+        wasted=sum(verdict.wasted or 0 for verdict in verdicts),
+    )
+
+
+def as_json(verdicts: Sequence[Verdict]) -> str:
+    """The sums and every verdict as one JSON object."""
+    whole = sums(verdicts)
+    record = {**asdict(whole), "good": whole.is_good, "verdicts": [asdict(v) for v in verdicts]}
+    return json.dumps(record, ensure_ascii=False, indent=2)
+
+
+def settings_for_grading(home: Path, sandbox: str | None = None) -> Settings:
+    """Tight limits, so that a policy which never ends is ended soon.
+
+    What is graded is the loop, so every run takes it.
+    """
+    return Settings.load(
+        {},
+        home=home,
+        sandbox=sandbox,
+        cell_s=1.0,
+        memory_mb=256,
+        max_sessions=AT_ONCE,
+        timeout_s=10.0,
+    )
+
+
+async def grade(
+    policies: Sequence[Policy],
+    modes: Sequence[Mode] = MODES,
+    *,
+    sandbox: str | None = None,
+    on_verdict: Callable[[Verdict], None] = lambda _: None,
+) -> tuple[Verdict, ...]:
+    """The verdicts on every policy in every mode, in that order; a few run at a time.
+
+    The runs leave no trace: their journal is in a temporary folder.
+    """
+    cases = [(policy, mode) for policy in policies for mode in modes]
+    verdicts: dict[int, Verdict] = {}
+    queue = iter(enumerate(cases))
+
+    async def work(service: Service) -> None:
+        for number, (policy, mode) in queue:
+            verdicts[number] = await _judged(service, policy, mode)
+            on_verdict(verdicts[number])
+
+    with tempfile.TemporaryDirectory(prefix="rlm-grade-") as folder:
+        async with open_service(settings_for_grading(Path(folder), sandbox)) as service:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(AT_ONCE):
+                    tasks.start_soon(work, service)
+    return tuple(verdicts[number] for number in range(len(cases)))
+
+
+async def _judged(service: Service, policy: Policy, mode: Mode) -> Verdict:
+    actor = Actor(policy, mode)
+    began = anyio.current_time()
+    ending: Answer | RlmError | None = None
+    with anyio.move_on_after(HANG_S):
+        async with _models(service.settings, policy, actor) as pair:
+            ending = await _run(service, policy, pair)
+    return _verdict(policy, mode, ending, actor, anyio.current_time() - began)
+
+
+async def _run(service: Service, policy: Policy, pair: ModelPair) -> Answer | RlmError | None:
+    item = policy.trial().item
+    session = await service.new_session()
+    try:
+        await service.load(session, [], text=item.context, name=item.id)
+        query = Query(item.question, budget=policy.budget, models=pair)
+        job = await service.start(session, query)
+        await job.ended.wait()
+        return job.outcome
+    except RlmError as error:
+        return error
+    finally:
+        await service.end_session(session.handle)
+
+
+@asynccontextmanager
+async def _models(settings: Settings, policy: Policy, actor: Actor) -> AsyncIterator[ModelPair]:
+    leaf = policy.leaf(policy.trial())
+    if not policy.over_http:
+        root = ScriptedModel(actor, name=ROOT, window_tokens=policy.window_tokens)
+        yield ModelPair(root, ScriptedModel(leaf, name=SUB))
+        return
+    async with serve({ROOT: actor, SUB: leaf}, window_tokens=policy.window_tokens) as server:
+        named = settings.model_copy(update={"api_url": server.url, "model": ROOT, "sub_model": SUB})
+        async with Models(named) as models:
+            yield await models.resolve()
+
+
+def _verdict(
+    policy: Policy, mode: Mode, ending: Answer | RlmError | None, actor: Actor, seconds: float
+) -> Verdict:
+    answer = ending if isinstance(ending, Answer) else None
+    outcome = _outcome(policy, ending)
+    may_be_flagged = policy.expects == "flagged" and (mode == "stubborn" or not actor.taught)
+    good = outcome == "exact" or (outcome == "flagged" and may_be_flagged and mode == "stubborn")
+    return Verdict(
+        policy=policy.name,
+        row=policy.row,
+        mode=mode,
+        outcome=outcome,
+        passed=good,
+        turns=answer.turns if answer else None,
+        wasted=max(0, answer.turns - policy.turns) if answer else None,
+        stopped_by=answer.stopped_by if answer else type(ending).__name__,
+        answer=answer.text[:200] if answer else str(ending)[:200],
+        notes=answer.notes if answer else (),
+        taught=actor.taught,
+        seconds=round(seconds, 3),
+    )
+
+
+def _outcome(policy: Policy, ending: Answer | RlmError | None) -> Outcome:
+    item = policy.trial().item
+    if ending is None:
+        return "hang"
+    if isinstance(ending, RlmError):
+        return "crash" if isinstance(ending, RunBroken) else "flagged"
+    if is_exact(ending.text, item.gold):
+        return "exact"
+    if ending.stopped_by == "time":
+        return "hang"
+    return "flagged" if ending.stopped_by != "answer" or ending.notes else "silent"
+
+
+def table(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """A line for each policy, then the sums."""
+    by_policy: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        by_policy.setdefault(verdict.policy, []).append(verdict)
+    width = max((len(name) for name in by_policy), default=0)
+    for name, its in by_policy.items():
+        parts = [
+            f"{each.mode}: {'ok' if each.passed else 'FAIL'} {each.outcome}"
+            f" in {each.turns or 0} turns"
+            for each in its
+        ]
+        row = f"row {its[0].row}" if its[0].row else "-"
+        yield f"{name:<{width}}  {row:<6}  {'   '.join(parts)}"
+    whole = sums(verdicts)
+    yield (
+        f"{whole.passed} of {whole.cases} passed ({whole.share:.1%}) · {whole.silent} silently"
+        f" wrong · {whole.crashed} crashed · {whole.hung} hung · {whole.wasted} turns wasted"
+    )

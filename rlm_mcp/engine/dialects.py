@@ -29,6 +29,29 @@ _CALL = re.compile(
     r"|<\|python_tag\|>(?P<python>.*)\Z",
     re.DOTALL,
 )
+_GLM = re.compile(
+    r"<tool_call>\s*+(?P<name>[\w.]++)\s*+(?P<fields><arg_key>(?:(?!</?tool_call>).)*+)"
+    r"(?:</tool_call>)?",
+    re.DOTALL,
+)
+_GLM_FIELD = re.compile(
+    r"<arg_key>(?P<name>[^<]*+)</arg_key>\s*+<arg_value>(?P<value>.*?)(?:</arg_value>|\Z)",
+    re.DOTALL,
+)
+_KIMI = re.compile(
+    r"<\|tool_call_begin\|>\s*+(?:functions\.)?(?P<name>\w++)(?::\d++)?\s*+"
+    r"<\|tool_call_argument_begin\|>(?P<json>(?:(?!<\|tool_call).)*+)(?:<\|tool_call_end\|>)?",
+    re.DOTALL,
+)
+_REACT = re.compile(
+    r"^[ \t]*Action:[ \t]*(?P<name>\w++)[ \t]*\n\s*+Action Input:\s*+"
+    r"(?P<input>(?:(?!^[ \t]*(?:Observation|Thought|Action):).)*+)",
+    re.DOTALL | re.MULTILINE,
+)
+_ONE_LINE = re.compile(
+    r"^[ \t]*`{3}(?:repl|python3?|py)[ \t]++(?P<code>[^`\n]++)`{3}[ \t]*$", re.MULTILINE
+)
+_NAMED = re.compile(r"\A\s*+(?:repl|python3?|py)[ \t]*\n(?P<code>.*)\Z", re.DOTALL)
 _FIELD = re.compile(
     r"<parameter=(?P<name>\w+)>\n?(?P<value>.*?)\n?(?:</parameter>|(?=<parameter=)|\Z)", re.DOTALL
 )
@@ -69,15 +92,18 @@ def fenced(text: str) -> str:
 
     One that has a Python block stays as it is: what else it shows is talk.
     """
+    text = _ONE_LINE.sub(_parsed, text)
     if any(fence.tag in PYTHON_TAGS for fence in find_fences(text)):
         return text
     whole = _code_of_json(_unfenced(text))
     if whole is not None:
         return _fence(whole)
     if "<" in text or "[TOOL_CALLS]" in text:
-        text = _CALL.sub(_called, text)
-        text = _TAGGED.sub(_tagged, text)
-    return text
+        for form, code in ((_GLM, _glm), (_KIMI, _kimi), (_CALL, _called), (_TAGGED, _tagged)):
+            text = form.sub(code, text)
+    if "Action Input:" in text:
+        text = _REACT.sub(_acted, text)
+    return _NAMED.sub(_parsed, text)
 
 
 def _fence(code: str) -> str:
@@ -88,6 +114,28 @@ def _unfenced(text: str) -> str:
     """The only block of a reply that holds JSON or says nothing of its kind; else the reply."""
     blocks = list(find_fences(text))
     return blocks[0].body if len(blocks) == 1 and blocks[0].tag in {"json", ""} else text
+
+
+def _parsed(found: re.Match[str]) -> str:
+    tree = syntax_of(found["code"])
+    return found[0] if tree is None or not tree.body else _fence(found["code"])
+
+
+def _glm(found: re.Match[str]) -> str:
+    fields = {each["name"].strip(): each["value"] for each in _GLM_FIELD.finditer(found["fields"])}
+    code = _code_of(found["name"], fields)
+    return _fence(code) if code else found[0]
+
+
+def _kimi(found: re.Match[str]) -> str:
+    code = _code_of(found["name"], _json(found["json"]))
+    return _fence(code) if code else found[0]
+
+
+def _acted(found: re.Match[str]) -> str:
+    given = found["input"].strip()
+    code = _code_of(found["name"], _json(given) if given[:1] == "{" else given)
+    return _fence(code) if code else found[0]
 
 
 def _tagged(found: re.Match[str]) -> str:

@@ -6,6 +6,7 @@ forget to close them, close them behind the last word of code, and write fences 
 
 import ast
 import re
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -147,6 +148,8 @@ def _unindented(body: str, indent: int) -> str:
     margin = min(indent, len(first) - len(first.lstrip(" \t")))
     if margin:
         body = re.sub(rf"^[ \t]{{1,{margin}}}", "", body, flags=re.MULTILINE)
+    if all(line[:1] in {" ", "\t", ""} for line in body.split("\n")):
+        body = textwrap.dedent(body)  # its fence lost its own indent
     if body.lstrip().startswith(">>>"):
         lines = [_PROMPT.sub("", line) for line in body.splitlines() if _PROMPT.match(line)]
         body = "\n".join([*lines, ""])

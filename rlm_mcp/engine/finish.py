@@ -3,8 +3,8 @@
 import ast
 from dataclasses import dataclass
 
-from rlm_mcp.engine.prompts import EXAMPLE_ANSWERS
 from rlm_mcp.engine.replies import TextFinal, parse
+from rlm_mcp.engine.text_finals import says_something
 
 # A name of these kinds may be plain words: `Paris`, `main.py`, `Smith and Jones`.
 _WORDS = (ast.Name, ast.Attribute, ast.BinOp, ast.BoolOp, ast.UnaryOp, ast.Compare, ast.Tuple)
@@ -19,8 +19,8 @@ class Evaluation:
 
 
 def is_answer(text: str) -> bool:
-    """Whether a text says something: not nothing, and not the example of a prompt."""
-    return bool(text.strip()) and text.strip() not in EXAMPLE_ANSWERS
+    """Whether a text says something: not nothing, no example of a prompt, no placeholder."""
+    return says_something(text)
 
 
 def evaluation(final: TextFinal) -> Evaluation | None:

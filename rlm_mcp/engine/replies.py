@@ -23,11 +23,15 @@ _THINKING_AT_START = re.compile(r"\s*+<(?:think|thinking|thought|reasoning)>", r
 
 @dataclass(frozen=True, slots=True)
 class ParsedReply:
-    """What a reply asks for: code to run in order, a finish, and the prose around them."""
+    """What a reply asks for: code to run in order, a finish, and the prose around them.
+
+    `hollow` is a finish that says nothing, of a reply in which nothing else can give an answer.
+    """
 
     code: tuple[str, ...]
     final: TextFinal | None
     prose: str
+    hollow: TextFinal | None = None
 
 
 def strip_thinking(text: str) -> str:
@@ -69,11 +73,26 @@ def parse(text: str) -> ParsedReply:
         return ParsedReply(code=(f"{text.strip()}\n",), final=None, prose="")
     left = [fence for fence in fences if fence.end <= start or fence.start >= end]
     taken = sorted([*left, Fence(start, end, "", "")], key=lambda fence: fence.start)
+    code = python_in(fence for fence in left if fence not in in_fences)
+    code, guess = _without_guess(code)
+    final = finish.final if finish else guess
+    may_answer = final or any("FINAL" in block or "answer" in block for block in code)
+    refused = (each.refused for each in found if each and each.refused)
     return ParsedReply(
-        code=python_in(fence for fence in left if fence not in in_fences),
-        final=finish.final if finish else None,
+        code=code,
+        final=final,
         prose=re.sub(f"{FILLER}+", "", blank_out(text, taken)).strip(),
+        hollow=None if may_answer else next(refused, None),
     )
+
+
+def _without_guess(code: tuple[str, ...]) -> tuple[tuple[str, ...], TextFinal | None]:
+    """The blocks without a last one that gives a literal: it rests on nothing those before print."""
+    tree = syntax_of(code[-1]) if len(code) > 1 else None
+    match tree.body if tree else []:
+        case [ast.Expr(ast.Call(ast.Name("FINAL"), [ast.Constant(value)], []))]:
+            return code[:-1], TextFinal("FINAL", str(value))
+    return code, None
 
 
 def _is_code(text: str) -> bool:

@@ -37,10 +37,18 @@ _LINE = re.compile(rf"\s*+[^\n{FILLER}]*+")
 _PARAGRAPH = re.compile(rf"\s*+(?:(?!\n[ \t]*\n|{FILLER}).)*+", re.DOTALL)
 # What may stand behind a call's closing mark on its line; with a word there, the call is prose.
 _TRAIL = string.punctuation.replace("(", "") + string.whitespace + "…”’»。✅"
+_SLOT = (
+    r"(?:(?:your|the|my|a|an|insert|put|fill|enter|final|actual|computed|exact)[ _])*"
+    r"(?:answer|result|value|number|sum|total|count|output|response|string|text|int|float)"
+)
 _PLACEHOLDER = re.compile(
-    r"<[^<>\n]*>|\.{3}|…|[\[{]?(?:your|the) (?:final )?answer(?: goes)?(?: here)?[\]}]?",
+    rf"\.{{3}}|…|[\[{{]?(?:your|the) (?:final )?answer(?: goes)?(?: here)?[\]}}]?"
+    rf"|[\[<{{(]+\s*{_SLOT}(?:[ _](?:\w+[ _]?){{0,6}})?\s*[\]>}})]+"
+    rf"|{_SLOT} (?:(?:as|that (?:was|is|you)|which (?:was|is)) )?"
+    r"(?:printed|shown|computed|given|found|above|from above|goes here|here)(?: above| here)?",
     re.IGNORECASE,
 )
+_ANGLES = re.compile(r"<[^<>\n]*>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +61,24 @@ class TextFinal:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """A finish and its place in the reply. `final` is None if its argument cannot be an answer."""
+    """A finish and its place in the reply. `refused` is what it says that cannot be an answer.
+
+    Then `final` is None.
+    """
 
     start: int
     end: int
     final: TextFinal | None
+    refused: TextFinal | None = None
+
+
+def says_something(text: str) -> bool:
+    """Whether a text may be an answer: not nothing, no example of a prompt, no placeholder.
+
+    Placeholders are such as `<answer>`, `[insert the number here]`, `the value printed above`.
+    """
+    text = text.strip()
+    return bool(text) and text.lower() not in EXAMPLE_ANSWERS and not _PLACEHOLDER.fullmatch(text)
 
 
 def finish_of_fence(fence: Fence) -> Finish | None:
@@ -84,15 +105,20 @@ def _computes(argument: str) -> bool:
 
 
 def finish_of_prose(text: str, fences: Sequence[Fence]) -> Finish | None:
-    """The last good finish at the start of a line; its argument may hold whole fences."""
+    """The last good finish at the start of a line, or else the last that is none.
+
+    Its argument may hold whole fences.
+    """
     plain = blank_out(text, fences)
     words = list(_FINISH.finditer(plain))
     ends = [*(word.start() for word in words), len(text)][1:]
+    hollow = None
     for word, end in zip(reversed(words), reversed(ends), strict=True):
         finish = _finish(text, plain, word, end)
         if finish and finish.final:
             return finish
-    return None if fences else _boxed(text)
+        hollow = hollow or finish
+    return hollow if fences else _boxed(text) or hollow
 
 
 def _boxed(text: str) -> Finish | None:
@@ -104,7 +130,7 @@ def _boxed(text: str) -> Finish | None:
         if not depth:
             argument = text[start + len(_BOX) : at].strip()
             argument = _TEXT_IN_BOX.sub(r"\1", argument)
-            refused = not argument or _PLACEHOLDER.fullmatch(argument)
+            refused = _ANGLES.fullmatch(argument) or not says_something(argument)
             return None if refused else Finish(start, at + 1, TextFinal("FINAL", argument))
     return None
 
@@ -128,12 +154,10 @@ def _finish(text: str, plain: str, word: re.Match[str], end: int) -> Finish | No
     argument = _unquote(argument)
     if via == "FINAL_VAR":
         argument = argument.strip("`")
-    refused = (
-        not argument.strip()
-        or argument.lower() in EXAMPLE_ANSWERS
-        or _PLACEHOLDER.fullmatch(argument)
-    )
-    return Finish(word.start(), behind, None if refused else TextFinal(via, argument))
+    final = TextFinal(via, argument)
+    if not says_something(argument):
+        return Finish(word.start(), behind, None, refused=final)
+    return Finish(word.start(), behind, None if _ANGLES.fullmatch(argument) else final)
 
 
 def _closing(plain: str, start: int, end: int) -> tuple[int, int] | None:

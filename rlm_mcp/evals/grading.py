@@ -163,11 +163,13 @@ async def _run(service: Service, policy: Policy, pair: ModelPair) -> Answer | Rl
 @asynccontextmanager
 async def _models(settings: Settings, policy: Policy, actor: Actor) -> AsyncIterator[ModelPair]:
     leaf = policy.leaf(policy.trial())
-    if not policy.over_http:
+    if policy.quirks is None:
         root = ScriptedModel(actor, name=ROOT, window_tokens=policy.window_tokens)
         yield ModelPair(root, ScriptedModel(leaf, name=SUB))
         return
-    async with serve({ROOT: actor, SUB: leaf}, window_tokens=policy.window_tokens) as server:
+    scripts = {ROOT: actor, SUB: leaf}
+    window = policy.window_tokens
+    async with serve(scripts, window_tokens=window, quirks=policy.quirks) as server:
         named = settings.model_copy(update={"api_url": server.url, "model": ROOT, "sub_model": SUB})
         async with Models(named) as models:
             yield await models.resolve()
@@ -178,14 +180,13 @@ def _verdict(
 ) -> Verdict:
     answer = ending if isinstance(ending, Answer) else None
     outcome = _outcome(policy, ending)
-    may_be_flagged = policy.expects == "flagged" and (mode == "stubborn" or not actor.taught)
-    good = outcome == "exact" or (outcome == "flagged" and may_be_flagged and mode == "stubborn")
+    may_fail = policy.expects == "never" or (policy.expects == "flagged" and mode == "stubborn")
     return Verdict(
         policy=policy.name,
         row=policy.row,
         mode=mode,
         outcome=outcome,
-        passed=good,
+        passed=outcome == "exact" or (outcome == "flagged" and may_fail),
         turns=answer.turns if answer else None,
         wasted=max(0, answer.turns - policy.turns) if answer else None,
         stopped_by=answer.stopped_by if answer else type(ending).__name__,

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rlm_mcp.evals.trials import Trial, total
+from rlm_mcp.llm.quirks import Quirks
 from rlm_mcp.llm.script import Said, Script
 from rlm_mcp.types import Budget, Message
 
 Mode = Literal["stubborn", "teachable"]
+Expects = Literal["answer", "flagged", "never"]
 Act = Callable[["Scene"], Said]
 NO_CODE = r"no code block"
 BUDGET = Budget(turns=10, calls=150, seconds=40.0, errors=5)
@@ -48,20 +50,21 @@ class Policy:
     `row` is its pathology in the list of 36 known ones; None for transport and the well-behaved.
     `lesson` is a regex for what a report must say so that the teachable one behaves from then on.
     `expects` "flagged": the stubborn one can by its nature never give the answer, and a run is good
-    that says so by how it ended or in a note. `leaf` makes its sub-model. `over_http`: the model is
-    asked over HTTP. `window_tokens` is the root model's window, told by its server.
+    that says so by how it ended or in a note; "never": nor can the teachable one. `leaf` makes its
+    sub-model. `quirks`: the models are asked over HTTP, at a server that has these. `window_tokens`
+    is the window of the root model, and of all of a server.
     """
 
     name: str
     row: int | None
     act: Act
     lesson: str = NO_CODE
-    expects: Literal["answer", "flagged"] = "answer"
+    expects: Expects = "answer"
     trial: Callable[[], Trial] = total
     turns: int = 2
     leaf: Callable[[Trial], Script] = field(default=lambda trial: trial.leaf)
     budget: Budget = BUDGET
-    over_http: bool = False
+    quirks: Quirks | None = None
     window_tokens: int | None = None
 
 

@@ -130,7 +130,7 @@ POLICIES = (
     Policy("imports_what_is_given", 27, _importing, trial=read),
     Policy("bare_expression", 29, _echo),
     Policy("overwrites_context", 33, _overwriting, turns=3),
-    Policy("overwrites_functions", 33, _behind("print_ = print\nllm_query = None\nFINAL = 1")),
+    Policy("overwrites_functions", 33, _behind("print_ = print\nllm_query = None\nFINAL_VAR = 1")),
     Policy("overwrites_builtins", 33, _behind("list = [1]\nstr = 'x'\nsum_ = sum")),
     Policy(
         "deletes_context",

@@ -2,6 +2,7 @@
 
 from rlm_mcp.evals.policy import Policy, Scene, fence, good
 from rlm_mcp.evals.trials import find, read, report, steps
+from rlm_mcp.llm.quirks import Quirks
 from rlm_mcp.llm.script import ScriptedReply
 
 
@@ -57,9 +58,9 @@ POLICIES = (
         "thinks_apart",
         None,
         lambda scene: ScriptedReply(good(scene), reasoning="I add up."),
-        over_http=True,
+        quirks=Quirks(),
     ),
-    Policy("plain_over_http", None, good, over_http=True),
+    Policy("plain_over_http", None, good, quirks=Quirks()),
     Policy("searches", None, good, trial=find),
     Policy(
         "searches_with_grep",

@@ -3,6 +3,7 @@
 import json
 
 from rlm_mcp.evals.policy import Policy, fence, speaks
+from rlm_mcp.llm.quirks import Quirks
 from rlm_mcp.llm.script import ScriptedReply
 
 
@@ -109,14 +110,14 @@ POLICIES = (
     Policy("call_kimi", 4, speaks(_kimi)),
     Policy("call_deepseek", 4, speaks(_deepseek)),
     Policy("call_react", 4, speaks(_react)),
-    Policy("tool_calls", 5, speaks(_structured), over_http=True),
+    Policy("tool_calls", 5, speaks(_structured), quirks=Quirks()),
     Policy(
         "tool_calls_beside_text",
         5,
         speaks(lambda code: _structured(code, text="I run it.")),
-        over_http=True,
+        quirks=Quirks(),
     ),
-    Policy("tool_calls_of_the_repl", 5, speaks(_named_call), over_http=True),
+    Policy("tool_calls_of_the_repl", 5, speaks(_named_call), quirks=Quirks()),
     Policy("harmony_commentary", 9, speaks(_harmony)),
     Policy("harmony_final", 9, speaks(_harmony_final)),
     Policy("harmony_tokens_at_the_end", 9, speaks(lambda code: f"{fence(code)}<|return|>")),

@@ -18,8 +18,13 @@ def _beside(final: str, row: int, name: str, lesson: str = "beside the code") ->
 
 
 def _block(code: str, name: str, row: int, lesson: str = "NameError|call FINAL") -> Policy:
-    """Works, then ends with a block of this code."""
+    """Works, then ends with a block of this code, which is to be taken."""
     return Policy(name, row, ends_with(fence(code)), lesson)
+
+
+def _hollow(code: str, name: str, row: int, lesson: str) -> Policy:
+    """Works, then ends with a block of this code, which holds no answer."""
+    return Policy(name, row, ends_with(fence(code)), lesson, expects="flagged")
 
 
 def _plan(scene: Scene) -> str:
@@ -48,9 +53,9 @@ POLICIES = (
     _beside('FINAL("value printed above")', 13, "placeholder_in_words"),
     _beside("FINAL(the answer in words)", 13, "placeholder_of_the_prompt", "example|beside"),
     Policy("placeholder_block", 13, begins(_placeholder), "example|beside|SyntaxError"),
-    _block('FINAL("<answer>")', "placeholder_string", 13, _EXAMPLE),
-    _block('FINAL("[insert the sum here]")', "placeholder_insert", 13, _EXAMPLE),
-    _block('FINAL("the value printed above")', "placeholder_above", 13, _EXAMPLE),
+    _hollow('FINAL("<answer>")', "placeholder_string", 13, _EXAMPLE),
+    _hollow('FINAL("[insert the sum here]")', "placeholder_insert", 13, _EXAMPLE),
+    _hollow('FINAL("the value printed above")', "placeholder_above", 13, _EXAMPLE),
     Policy("final_in_plan", 14, _plan),
     Policy("final_in_numbered_plan", 14, _numbered_plan),
     Policy(
@@ -69,9 +74,9 @@ POLICIES = (
     _block("FINAL('{total}')", "name_in_braces", 16, _EXAMPLE),
     _block('answer["content"] = "total"; answer["ready"] = True', "name_in_answer", 16),
     _block('FINAL_VAR("totl")', "wrong_name_near", 17, "no variable"),
-    _block("FINAL(totals)", "wrong_name_in_code", 17),
+    _hollow("FINAL(totals)", "wrong_name_in_code", 17, "NameError"),
     Policy("wrong_name_in_text", 17, ends_with("FINAL_VAR(the_total)"), "no variable"),
-    _block('FINAL_VAR("result")', "wrong_name_far", 17, "no variable"),
+    _hollow('FINAL_VAR("result")', "wrong_name_far", 17, "no variable"),
     _block("SUBMIT(total)", "submit", 18),
     _block("SUBMIT(answer=total)", "submit_field", 18),
     _block("final_answer(total)", "final_answer_call", 18),
@@ -80,7 +85,7 @@ POLICIES = (
     _block("answer.content = total\nanswer.ready = True", "answer_attributes", 18),
     _block("answer = total", "answer_bound", 18, _ASKS),
     _block("FINAL = total", "final_bound", 18, "FINAL.* overwritten"),
-    _block("return total", "return_total", 18, "SyntaxError"),
+    _hollow("return total", "return_total", 18, "SyntaxError"),
     _block('print("FINAL(GOLD)")', "final_printed", 18, _ASKS),
     _block('print(f"FINAL_ANSWER: {total}")', "final_answer_printed", 18, _ASKS),
     Policy("boxed", 18, ends_with(r"The sum is $\boxed{GOLD}$.")),
@@ -100,12 +105,11 @@ POLICIES = (
         _ASKS,
         expects="flagged",
     ),
-    _block('FINAL("")', "final_empty", 21, "FINAL was empty"),
-    _block("FINAL(None)", "final_none", 21, "FINAL was empty|None"),
-    _block("FINAL()", "final_without_value", 21, "TypeError|FINAL was empty"),
-    _block("FINAL([])", "final_empty_list", 21, "FINAL was empty|empty list"),
+    _hollow('FINAL("")', "final_empty", 21, "FINAL was empty"),
+    _hollow("FINAL(None)", "final_none", 21, "FINAL was empty|None"),
+    _hollow("FINAL()", "final_without_value", 21, "TypeError|FINAL was empty"),
     Policy("ready_before_content", 21, _not_ready, "answer|content"),
-    Policy("final_text_empty", 21, ends_with("FINAL()"), "FINAL was empty"),
+    Policy("final_text_empty", 21, ends_with("FINAL()"), "FINAL was empty", expects="flagged"),
     Policy(
         "two_finals", 14, ends(lambda scene: fence(f"FINAL({scene.trial.guess!r})\nFINAL(total)"))
     ),

@@ -11,10 +11,6 @@ def _one_in_two(scene: Scene) -> Said:
     return "" if scene.turn % 2 else good(scene)
 
 
-def _once(reply: Said) -> "_Once":
-    return _Once(reply)
-
-
 class _Once:
     """Says one thing once, then behaves."""
 
@@ -41,23 +37,23 @@ def _made_up_text(scene: Scene) -> str:
 def _made_up_dialogue(scene: Scene) -> str:
     guess = scene.trial.guess
     return (
-        f"{fence(scene.trial.work)}\n\nUser: {fence(guess, 'output')}\n\n"
+        f"{fence(scene.trial.work)}\n\nUser:\n{fence(guess, 'output')}\n\n"
         f"Assistant: The answer is {guess}.\n\nFINAL({guess})"
     )
 
 
 POLICIES = (
-    Policy("empty_once", 10, _once(""), lesson=_EMPTY),
-    Policy("blank_once", 10, _once(" \n\n "), lesson=_EMPTY),
+    Policy("empty_once", 10, _Once(""), lesson=_EMPTY),
+    Policy("blank_once", 10, _Once(" \n\n "), lesson=_EMPTY),
     Policy("empty_every_other_time", 10, _one_in_two, lesson=_EMPTY),
     Policy("empty_always", 10, lambda _: "", lesson=_EMPTY, expects="flagged"),
     Policy(
         "loop_once",
         11,
-        _once(ScriptedReply(_STUCK * 2_000, finish_reason="length")),
+        _Once(ScriptedReply(_STUCK * 2_000, finish_reason="length")),
         lesson="cut at its limit|repeat",
     ),
-    Policy("loop_that_stops", 11, _once(_STUCK * 40), lesson=f"repeat|{_EMPTY}"),
+    Policy("loop_that_stops", 11, _Once(_STUCK * 40), lesson=f"repeat|{_EMPTY}"),
     Policy(
         "loop_always",
         11,
@@ -68,8 +64,8 @@ POLICIES = (
     Policy(
         "loop_inside_code",
         11,
-        begins(lambda _: "```repl\n" + "total = 0\n" * 5_000),
-        lesson="cut at its limit|repeat",
+        begins(lambda _: "```repl\n" + "total = 0\n" * 800),
+        lesson="cut at its limit|repeat|same code",
         expects="flagged",
     ),
     Policy(
@@ -84,5 +80,5 @@ POLICIES = (
     ),
     Policy("made_up_dialogue", 12, _made_up_dialogue, "beside the code", expects="flagged"),
     Policy("made_up_output_once", 12, begins(_made_up_text), "beside the code"),
-    Policy("refuses_once", 10, _once("I'm sorry, but I cannot see any text.")),
+    Policy("refuses_once", 10, _Once("I'm sorry, but I cannot see any text.")),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rlm_mcp.evals.policy import Policy, begins, fence, good
+from rlm_mcp.evals.policy import Act, Expects, Policy, begins, fence
 from rlm_mcp.evals.trials import Trial, read
 from rlm_mcp.llm.script import Said, Script, ScriptedReply
 from rlm_mcp.types import Budget, Message
@@ -14,13 +14,21 @@ _COUNT = (
     'total = len({each for one in said for each in re.findall(r"T\\d{3}", str(one))})\n'
     "print(total)"
 )
-_ASK = '"List the ids of the tickets that complain of late delivery."'
-
-
-def _asking(name: str, call: str, row: int = 28, lesson: str = "TypeError") -> Policy:
-    """Makes its sub-calls so; `call` gives `said`, the replies for `parts`."""
-    code = f"{_PARTS}{call}\n{_COUNT}"
-    return Policy(name, row, begins(lambda _: fence(code)), lesson, trial=read)
+_ASK = r'ask = "List the ids of the tickets that complain of late delivery.\n"' + "\n"
+_IS_LATE = r'"Does this ticket complain of late delivery? yes or no\n" + row'
+_YES = 'total = sum("yes" in str(one) for one in said)\nprint(total)'
+_ONE_BY_ONE = f"{_ROWS}said = []\nfor row in rows:\n    said.append(llm_query({_IS_LATE}))\n{_YES}"
+_ALL_AT_ONCE = f"{_ROWS}said = llm_query_batched([{_IS_LATE} for row in rows])\n{_YES}"
+_BATCH = f"{_PARTS}{_ASK}said = llm_query_batched([ask + part for part in parts])\n{_COUNT}"
+_SWALLOWING = (
+    f"{_PARTS}{_ASK}said = []\nfor part in parts:\n    try:\n"
+    "        said.append(llm_query(ask + part))\n"
+    '    except Exception as error:\n        said.append(f"Error: {error}")\n'
+    f"{_COUNT}"
+)
+_TIGHT = Budget(turns=10, calls=60, seconds=40.0, errors=5)
+_ROOMY = Budget(turns=10, calls=400, seconds=40.0, errors=5)
+_FEWER = "calls are used up|fewer|group|larger|batch"
 
 
 class _Failing:
@@ -48,113 +56,101 @@ def _fails_always(trial: Trial) -> Script:
     return _Failing(trial, 1_000)
 
 
-def _is_empty(_: Trial) -> Script:
+def _is_silent(_: Trial) -> Script:
     return lambda _: ""
 
 
-def _seen(code: str, name: str, lesson: str, leaf: object = None) -> Policy:
-    """Counts whatever came back and gives that number in the next turn."""
-    return Policy(
-        name,
-        32,
-        lambda scene: fence(code) if scene.turn == 1 else fence("FINAL(total)"),
-        lesson,
-        expects="flagged",
-        trial=read,
-        leaf=leaf or _fails_once,  # type: ignore[arg-type]  # either is one
-    )
+def _asking(name: str, call: str, lesson: str = "TypeError", expects: Expects = "answer") -> Policy:
+    """Makes its sub-calls so; `call` gives `said`, the replies for `parts`."""
+    code = f"{_PARTS}{_ASK}{call}\n{_COUNT}"
+    return Policy(name, 28, begins(lambda _: fence(code)), lesson, expects, trial=read)
 
 
-_ONE_BY_ONE = (
-    f"{_ROWS}said = []\nfor row in rows:\n"
-    '    said.append(llm_query("Does this ticket complain of late delivery? yes or no\\n" + row))\n'
-    'total = sum("yes" in str(one) for one in said)\nprint(total)'
-)
-_ALL_AT_ONCE = (
-    f"{_ROWS}said = llm_query_batched(\n"
-    '    ["Does this ticket complain of late delivery? yes or no\\n" + row for row in rows])\n'
-    'total = sum("yes" in str(one) for one in said)\nprint(total)'
-)
-_SWALLOWING = (
-    f"{_PARTS}said = []\nfor part in parts:\n    try:\n"
-    f'        said.append(llm_query({_ASK} + "\\n" + part))\n'
-    '    except Exception as error:\n        said.append(f"Error: {error}")\n'
-    f"{_COUNT}"
-)
-_BATCH = f'{_PARTS}said = llm_query_batched([{_ASK} + "\\n" + part for part in parts])\n{_COUNT}'
-_TIGHT = Budget(turns=10, calls=60, seconds=40.0, errors=5)
-_FEWER = "calls are used up|fewer|group|larger|batch"
+def _counting(code: str) -> Act:
+    """Gives whatever it counted in the next turn, without a look at it."""
+    return lambda scene: fence(code) if scene.turn == 1 else fence("FINAL(total)")
 
 
 POLICIES = (
+    _asking("query_queries", "said = llm_query_batched(queries=[ask + p for p in parts])"),
+    _asking("query_items", "said = llm_query_batched(items=[ask + p for p in parts])"),
+    _asking("query_second_positional", "said = [llm_query(ask, part) for part in parts]"),
+    _asking("query_context", "said = [llm_query(ask, context=part) for part in parts]"),
+    _asking("query_text", "said = [llm_query(ask, text=part) for part in parts]"),
+    _asking("query_chunk", "said = [llm_query(ask, chunk=part) for part in parts]"),
+    _asking("query_content", "said = [llm_query(prompt=ask, content=part) for part in parts]"),
+    _asking("query_documents", "said = llm_query_batched([ask] * len(parts), documents=parts)"),
     _asking(
-        "query_keyword_queries", f"said = llm_query_batched(queries=[{_ASK} + p for p in parts])"
-    ),
-    _asking("query_keyword_items", f"said = llm_query_batched(items=[{_ASK} + p for p in parts])"),
-    _asking("query_keyword_messages", f"said = [llm_query(messages={_ASK} + p) for p in parts]"),
-    _asking("query_second_positional", f"said = [llm_query({_ASK}, part) for part in parts]"),
-    _asking("query_context_keyword", f"said = [llm_query({_ASK}, context=part) for part in parts]"),
-    _asking("query_text_keyword", f"said = [llm_query({_ASK}, text=part) for part in parts]"),
-    _asking("query_chunk_keyword", f"said = [llm_query({_ASK}, chunk=part) for part in parts]"),
-    _asking(
-        "query_content_keyword", f"said = [llm_query(prompt={_ASK}, content=p) for p in parts]"
-    ),
-    _asking(
-        "query_sampling_keywords",
-        f"said = [llm_query({_ASK} + p, temperature=0, max_tokens=99) for p in parts]",
+        "query_sampling",
+        "said = [llm_query(ask + part, temperature=0, max_tokens=99) for part in parts]",
     ),
     _asking(
         "query_model_of_another_house",
-        f'said = [llm_query({_ASK} + p, model="gpt-5-mini") for p in parts]',
-        lesson="no model",
+        'said = [llm_query(ask + part, model="gpt-5-mini") for part in parts]',
+        "no model",
+        "flagged",
     ),
-    _asking("query_pairs", f"said = llm_query_batched([({_ASK}, part) for part in parts])"),
+    _asking("query_pairs", "said = llm_query_batched([(ask, part) for part in parts])"),
     _asking(
         "query_dicts",
-        f'said = llm_query_batched([{{"prompt": {_ASK}, "context": p}} for p in parts])',
+        'said = llm_query_batched([{"prompt": ask, "context": part} for part in parts])',
     ),
     _asking(
         "query_messages",
-        f'said = [llm_query([{{"role": "user", "content": {_ASK} + p}}]) for p in parts]',
+        'said = [llm_query([{"role": "user", "content": ask + part}]) for part in parts]',
     ),
-    _asking("query_contexts_of_batch", f"said = llm_query_batched({_ASK}, parts)"),
     _asking(
-        "query_batch_of_one_text", f'said = [llm_query_batched({_ASK} + "\\n" + p) for p in parts]'
+        "query_messages_keyword",
+        'said = [llm_query(messages=[{"role": "user", "content": ask + p}]) for p in parts]',
     ),
-    _asking("query_batch_for_single", f"said = llm_query([{_ASK} + p for p in parts])"),
+    _asking("query_one_prompt_many_contexts", "said = llm_query_batched(ask, parts)"),
+    _asking(
+        "query_batch_of_one_text",
+        "said = [llm_query_batched(ask + part) for part in parts]",
+        expects="flagged",
+    ),
+    _asking(
+        "query_list_for_single",
+        "said = llm_query([ask + part for part in parts])",
+        expects="flagged",
+    ),
     _asking(
         "query_in_threads",
         "from concurrent.futures import ThreadPoolExecutor\n"
-        f"with ThreadPoolExecutor(8) as pool:\n"
-        f"    said = list(pool.map(lambda p: llm_query({_ASK} + p), parts))",
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    said = list(pool.map(lambda part: llm_query(ask + part), parts))",
     ),
-    Policy(
-        "one_call_a_line",
-        31,
-        lambda scene: fence("FINAL(total)") if scene.turn > 1 else fence(_ONE_BY_ONE),
-        _FEWER,
-        expects="flagged",
-        trial=read,
-        budget=_TIGHT,
-    ),
+    Policy("one_call_a_line", 31, _counting(_ONE_BY_ONE), _FEWER, "flagged", read, budget=_TIGHT),
     Policy(
         "one_call_a_line_batched",
         31,
-        lambda scene: fence("FINAL(total)") if scene.turn > 1 else fence(_ALL_AT_ONCE),
+        _counting(_ALL_AT_ONCE),
         _FEWER,
-        expects="flagged",
-        trial=read,
+        "flagged",
+        read,
         budget=_TIGHT,
     ),
+    Policy("one_call_a_line_in_reach", 31, _counting(_ALL_AT_ONCE), trial=read, budget=_ROOMY),
+    Policy("failures_counted", 32, _counting(_BATCH), "failed", "flagged", read, leaf=_fails_once),
     Policy(
-        "one_call_a_line_in_reach",
-        31,
-        begins(lambda _: fence(_ALL_AT_ONCE)),
-        trial=read,
-        budget=Budget(turns=10, calls=400, seconds=40.0),
+        "failures_that_stay", 32, _counting(_BATCH), "failed", "never", read, leaf=_fails_always
     ),
-    _seen(_BATCH, "failures_counted", "failed"),
-    _seen(_BATCH, "failures_that_stay", "failed", _fails_always),
-    _seen(_SWALLOWING, "failures_swallowed", "failed"),
-    _seen(_BATCH, "sub_model_says_nothing", "empty reply|failed", _is_empty),
+    Policy(
+        "failures_swallowed",
+        32,
+        _counting(_SWALLOWING),
+        "failed",
+        "flagged",
+        read,
+        leaf=_fails_once,
+    ),
+    Policy(
+        "sub_model_says_nothing",
+        32,
+        _counting(_BATCH),
+        "empty reply|failed",
+        "never",
+        read,
+        leaf=_is_silent,
+    ),
 )

@@ -1,6 +1,7 @@
 """Thinking that comes alone, too long, or with code and answers in it (rows 6, 7 and 8)."""
 
 from rlm_mcp.evals.policy import Policy, Scene, fence, good, speaks
+from rlm_mcp.llm.quirks import Quirks
 from rlm_mcp.llm.script import Said, ScriptedReply
 
 _LONG = "Wait, let me consider this once more. " * 700  # 6,650 scripted tokens
@@ -30,14 +31,15 @@ POLICIES = (
         "reasoning_holds_the_code",
         6,
         speaks(lambda code: ScriptedReply(reasoning=f"I run this.\n{fence(code)}")),
-        over_http=True,
+        quirks=Quirks(),
     ),
     Policy(
-        "reasoning_holds_the_code_as_null_content",
+        "reasoning_holds_the_code_as_python",
         6,
         speaks(lambda code: ScriptedReply(reasoning=f"So:\n{fence(code, 'python')}")),
+        quirks=Quirks(thinking="reasoning"),
     ),
-    Policy("reasoning_alone_once", 6, _alone_once, lesson="empty|no code block", over_http=True),
+    Policy("reasoning_alone_once", 6, _alone_once, lesson="empty|no code block", quirks=Quirks()),
     Policy(
         "reasoning_alone_always",
         6,
@@ -46,7 +48,7 @@ POLICIES = (
         expects="flagged",
     ),
     Policy("thinking_needs_more_tokens", 7, _grows),
-    Policy("thinking_without_end", 7, _endless, lesson="cut at its limit", expects="flagged"),
+    Policy("thinking_without_end", 7, _endless, lesson="cut at its limit", expects="never"),
     Policy("thinking_cut_in_its_tag", 7, _cut_in_the_tag, turns=3),
     Policy("think_with_decoys", 8, speaks(lambda code: f"<think>{_DECOY}</think>\n{fence(code)}")),
     Policy("think_unopened", 8, speaks(lambda code: f"{_DECOY}\n</think>\n{fence(code)}")),
@@ -64,7 +66,7 @@ POLICIES = (
         "reasoning_with_decoys",
         8,
         speaks(lambda code: ScriptedReply(fence(code), reasoning=_DECOY)),
-        over_http=True,
+        quirks=Quirks(),
     ),
     Policy(
         "think_unclosed",

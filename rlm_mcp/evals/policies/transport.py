@@ -3,6 +3,7 @@
 import json
 
 from rlm_mcp.evals.policy import Policy, Scene, good
+from rlm_mcp.llm.quirks import Quirks
 from rlm_mcp.llm.script import Said, ScriptedReply
 
 _NOW = {"retry-after": "0"}
@@ -31,7 +32,7 @@ class _Later:
 
 
 def _failing(name: str, reply: ScriptedReply, times: int = 1) -> Policy:
-    return Policy(name, None, _First(reply, times), over_http=True)
+    return Policy(name, None, _First(reply, times), quirks=Quirks())
 
 
 def _bare(scene: Scene) -> Said:
@@ -57,47 +58,46 @@ POLICIES = (
     _failing("drops_in_the_reply", ScriptedReply("x" * 4_000, fault="drop_mid")),
     _failing("null_content_once", ScriptedReply(raw=json.dumps(_NULL).encode())),
     _failing("no_choices_once", ScriptedReply(raw=b'{"choices": []}')),
-    _failing("no_json_once", ScriptedReply(raw=b"oops")),
     Policy(
         "no_usage",
         None,
         lambda scene: ScriptedReply(good(scene), reports_usage=False),
-        over_http=True,
+        quirks=Quirks(),
     ),
     Policy(
         "no_finish_reason",
         None,
         lambda scene: ScriptedReply(good(scene), finish_reason=None),
-        over_http=True,
+        quirks=Quirks(),
     ),
-    Policy("bare_reply", None, _bare, over_http=True),
-    Policy("content_in_parts", None, _parts, over_http=True),
+    Policy("bare_reply", None, _bare, quirks=Quirks()),
+    Policy("content_in_parts", None, _parts, quirks=Quirks()),
     Policy(
         "null_content_always",
         None,
         lambda _: ScriptedReply(raw=json.dumps(_NULL).encode()),
         "empty|no code block",
         "flagged",
-        over_http=True,
+        quirks=Quirks(),
     ),
     Policy(
         "refused_401",
         None,
         lambda _: ScriptedReply("no key", status=401),
-        expects="flagged",
-        over_http=True,
+        expects="never",
+        quirks=Quirks(),
     ),
     Policy(
         "fails_after_the_work",
         None,
         _Later(ScriptedReply("broken", status=500), 50),
-        expects="flagged",
-        over_http=True,
+        expects="never",
+        quirks=Quirks(),
     ),
     Policy(
         "fails_once_after_the_work",
         None,
         _Later(ScriptedReply("broken", status=500), 1),
-        over_http=True,
+        quirks=Quirks(),
     ),
 )

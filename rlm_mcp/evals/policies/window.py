@@ -37,15 +37,6 @@ def _strict(act: Act, wrong: str) -> Act:
     return answer
 
 
-def _without_system(act: Act) -> Act:
-    def answer(scene: Scene) -> Said:
-        if any(message.role == "system" for message in scene.messages):
-            return ScriptedReply("System role not supported", status=400)
-        return act(scene)
-
-    return answer
-
-
 def _cutting(scene: Scene) -> Said:
     """A server that keeps the last 4,096 tokens and says nothing."""
     size = sum(len(message.content) for message in scene.messages) // 4
@@ -82,7 +73,6 @@ POLICIES = (
     ),
     Policy("prints_page_after_page", 30, _slices, turns=7),
     Policy("small_window", 34, _slices, window_tokens=6_000, turns=7),
-    Policy("small_window_over_http", 34, _slices, window_tokens=6_000, over_http=True, turns=7),
     Policy("cut_by_the_server", 34, _cutting, turns=3),
     Policy(
         "sub_prompt_too_long",
@@ -106,11 +96,5 @@ POLICIES = (
         ),
         turns=3,
     ),
-    Policy(
-        "no_trailing_assistant",
-        35,
-        _strict(lambda scene: fence(scene.trial.work), _TRAILING),
-        "already|same code|repeat|call FINAL(?! in it)",
-    ),
-    Policy("no_system_role", 35, _without_system(good), over_http=True),
+    Policy("no_trailing_assistant", 35, _strict(good, _TRAILING)),
 )

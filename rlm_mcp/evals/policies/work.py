@@ -1,6 +1,6 @@
 """Work without end, or not done at all (rows 20 and 36)."""
 
-from rlm_mcp.evals.policy import Policy, Scene, begins, ends, fence
+from rlm_mcp.evals.policy import Policy, Scene, ends, fence, good
 from rlm_mcp.evals.trials import find, read
 
 _AGAIN = r"same (?:code|block)|already|once more|call FINAL(?! in it)|repeat"
@@ -50,6 +50,10 @@ def _from_memory_in_code(scene: Scene) -> str:
     return fence(f"FINAL({scene.trial.guess})")
 
 
+def _early_once(scene: Scene) -> str:
+    return _from_memory(scene) if scene.turn == 1 else good(scene)
+
+
 def _after_a_token_look(scene: Scene) -> str:
     return fence("print(len(context))") if scene.turn == 1 else fence(f"FINAL({scene.trial.guess})")
 
@@ -69,5 +73,5 @@ POLICIES = (
     Policy(
         "answers_a_search_from_memory", 36, _from_memory, _PARTLY, expects="flagged", trial=find
     ),
-    Policy("answers_early_once", 36, begins(_from_memory), _PARTLY),
+    Policy("answers_early_once", 36, _early_once, _PARTLY, turns=3),
 )

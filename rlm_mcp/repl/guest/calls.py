@@ -11,6 +11,20 @@ from .wire import MODEL_CHARS, REQUEST_CHARS, REQUESTS, Message, pack
 
 CALLS_AT_A_TIME = 256
 MESSAGES_AT_A_TIME = 4
+# What other harnesses and the APIs of models call them.
+PROMPT_NAMES = (
+    "prompt", "prompts", "query", "queries", "question", "questions", "items", "messages",
+    "instruction", "input",
+)  # fmt: skip
+TEXT_NAMES = (
+    "context", "contexts", "text", "texts", "chunk", "chunks", "content", "contents", "document",
+    "documents", "passage", "passages",
+)  # fmt: skip
+PART_NAMES = frozenset((*PROMPT_NAMES, *TEXT_NAMES))
+SAMPLING_NAMES = frozenset(
+    {"temperature", "max_tokens", "max_new_tokens", "max_completion_tokens", "top_p", "top_k",
+     "seed", "stop", "timeout"}
+)  # fmt: skip
 
 
 class LLMError(RuntimeError):
@@ -137,6 +151,44 @@ def _text(value: object) -> str | None:
     return str(value)
 
 
+def _parts(named: dict[str, object]) -> tuple[list[object], list[object]]:
+    """Prompts and texts by any name they have elsewhere, taken out of `named`."""
+    prompts = [named.pop(name) for name in PROMPT_NAMES if name in named]
+    texts = [named.pop(name) for name in TEXT_NAMES if name in named]
+    return [each for each in prompts if each is not None], [
+        each for each in texts if each is not None
+    ]
+
+
+def _refuse(name: str, named: dict[str, object]) -> None:
+    """Leave out what only tunes a model, and say so; refuse what is left.
+
+    Raises:
+        TypeError: something else is left.
+    """
+    for known in [each for each in named if each in SAMPLING_NAMES]:
+        del named[known]
+        sys.stdout.write(f"[{name}: `{known}` was left out; it cannot be set here]\n")
+    if named:
+        unknown = next(iter(named))
+        raise TypeError(f"{name} takes prompt, context and model, and no {unknown!r}")
+
+
+def _request(prompt: object, context: object) -> list[str | None]:
+    """A prompt, also as chat messages, a dict or a pair with its text, and its text."""
+    if isinstance(prompt, dict):
+        prompts, texts = _parts(dict(prompt))
+        if prompts or texts:
+            first, *more = [*prompts, *texts]
+            return [str(first), _text([*more, *([] if context is None else [context])] or None)]
+    if isinstance(prompt, list | tuple) and prompt:
+        if all(isinstance(each, dict) and "content" in each for each in prompt):
+            return [_text([each["content"] for each in prompt]), _text(context)]
+        if len(prompt) == 2 and context is None and all(isinstance(each, str) for each in prompt):
+            return [prompt[0], prompt[1]]
+    return [str(prompt), _text(context)]
+
+
 class Queries:
     """The four functions as the code sees them, and what they have in common."""
 
@@ -151,60 +203,55 @@ class Queries:
         self.functions = {function.__name__: function for function in functions}
 
     def _single(self, kind: str, purpose: str) -> Callable[..., str]:
-        def query(
-            prompt: object = None,
-            context: object = None,
-            model: str | None = None,
-            *,
-            query: object = None,
-            question: object = None,
-            text: object = None,
-        ) -> str:
-            return self._one(kind, [prompt, query, question], [context, text], model)
+        name = f"{kind}_query"
 
-        return _named(query, f"{kind}_query", purpose)
+        def query(
+            prompt: object = None, context: object = None, model: str | None = None, **named: object
+        ) -> str:
+            prompts, texts = _parts({"prompt": prompt, "context": context} | named)
+            _refuse(name, {k: v for k, v in named.items() if k not in PART_NAMES})
+            return self._one(kind, [*prompts, *texts], model)
+
+        return _named(query, name, purpose)
 
     def _batched(self, kind: str, purpose: str) -> Callable[..., list[Any]]:
+        name = f"{kind}_query_batched"
+
         def query(
             prompts: Iterable[object] | None = None,
             context: object = None,
             model: str | None = None,
-            *,
-            queries: Iterable[object] | None = None,
-            questions: Iterable[object] | None = None,
-            items: Iterable[object] | None = None,
+            **named: object,
         ) -> list[Any]:
-            return self._many(kind, [prompts, queries, questions, items], context, model)
+            given, texts = _parts({"prompts": prompts, "context": context} | named)
+            _refuse(name, {k: v for k, v in named.items() if k not in PART_NAMES})
+            return self._many(kind, next(iter(given), None), next(iter(texts), None), model)
 
-        return _named(query, f"{kind}_query_batched", purpose)
+        return _named(query, name, purpose)
 
-    def _one(
-        self, kind: str, prompts: list[object], contexts: list[object], model: str | None
-    ) -> str:
-        given = [value for value in (*prompts, *contexts) if value is not None]
+    def _one(self, kind: str, given: list[object], model: str | None) -> str:
         if not given:
             raise TypeError(f"{kind}_query needs a prompt")
-        request = [str(given[0]), _text(given[1:] or None), _text(model)]
+        prompt, *texts = given
+        if isinstance(prompt, list | tuple) and all(isinstance(each, str) for each in prompt):
+            raise TypeError(f"{kind}_query takes one prompt; {kind}_query_batched takes a list")
+        request = [*_request(prompt, texts or None), _text(model)]
         answer = self._calls.ask(kind, [request], batched=False)[0]
         if isinstance(answer, Failed):
             raise LLMError(answer.error)
         return str(answer)
 
-    def _many(
-        self,
-        kind: str,
-        prompts: list[Iterable[object] | None],
-        context: object,
-        model: str | None,
-    ) -> list[Any]:
-        given = next((value for value in prompts if value is not None), None)
-        if given is None or isinstance(given, str):
+    def _many(self, kind: str, given: object, context: object, model: str | None) -> list[Any]:
+        if isinstance(given, str) and isinstance(context, list | tuple):
+            given = [given] * len(context)
+        if isinstance(given, str) or not isinstance(given, Iterable):
             raise TypeError(f"{kind}_query_batched takes a list of prompts; {kind}_query takes one")
-        texts = [str(prompt) for prompt in given]
-        each = isinstance(context, list | tuple) and len(context) == len(texts)
-        parts = list(context) if each else [context] * len(texts)  # type: ignore[call-overload]  # each
+        prompts = list(given)
+        each = isinstance(context, list | tuple) and len(context) == len(prompts)
+        parts = list(context) if each else [context] * len(prompts)  # type: ignore[call-overload]  # each
         requests = [
-            [text, _text(part), _text(model)] for text, part in zip(texts, parts, strict=True)
+            [*_request(prompt, part), _text(model)]
+            for prompt, part in zip(prompts, parts, strict=True)
         ]
         if not requests:
             return []

@@ -5,19 +5,23 @@ and word processors turn quotes. What was changed in the text itself is said.
 """
 
 import ast
+import re
 import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
 AWAITED = "_awaited"
+PROSE_LINES = 4
+_PROSE = re.compile(r"[ \t]*[A-Z*#>-][^=(){}\[\]]*\s[^=(){}\[\]]*[.:!?*]?\s*")
+_PRINTED = re.compile(r"\s*(?:FINAL[_ ]ANSWER\s*(?::|(?P<call>\())|FINAL\s*(?P<open>\())\s*")
 _QUOTES = str.maketrans("“”„‟‘’‚‛", "\"\"\"\"''''")
 _OURS = frozenset({"repl", "rlm", "rlm_mcp", "tools", "helpers", "llm", "environment"})
 _STANDARD = sys.stdlib_module_names
 # Bound once: code may patch these modules.
 _compile, _TREE, _AST, _copied = compile, ast.PyCF_ONLY_AST, ast.AST, ast.copy_location
 _Await, _Import, _ImportFrom, _Pass = ast.Await, ast.Import, ast.ImportFrom, ast.Pass
-_Assign, _Name, _Call, _Tuple, _Load, _Store = (
-    ast.Assign, ast.Name, ast.Call, ast.Tuple, ast.Load, ast.Store,
+_Assign, _Name, _Call, _Tuple, _Load, _Store, _Constant, _JoinedStr = (
+    ast.Assign, ast.Name, ast.Call, ast.Tuple, ast.Load, ast.Store, ast.Constant, ast.JoinedStr,
 )  # fmt: skip
 
 
@@ -46,6 +50,8 @@ def tree_of(code: str, name: str, offered: Collection[str]) -> tuple[Any, list[s
         tree = _changed(tree, _without_await)
     if "import" in code:
         tree = _changed(tree, lambda node: _without_import(node, offered))
+    if "print" in code and "FINAL" in code:
+        tree = _changed(tree, lambda node: _without_printed_final(node, notes))
     return tree, notes
 
 
@@ -82,7 +88,24 @@ def _mended(code: str, notes: list[str]) -> str:
     straight = "\n".join(lines).translate(_QUOTES)
     if straight != "\n".join(lines):
         notes.append("[typographic quotes were read as plain ones]")
-    return straight
+    return _without_prose(straight, notes)
+
+
+def _without_prose(code: str, notes: list[str]) -> str:
+    """The code without words behind it, where it is Python without them."""
+    lines = code.rstrip().split("\n")
+    for kept in range(len(lines) - 1, max(0, len(lines) - 1 - PROSE_LINES), -1):
+        if lines[kept].strip() and not _PROSE.fullmatch(lines[kept]):
+            break
+        left = "\n".join(lines[:kept])
+        try:
+            _compile(left, "", "exec", _TREE, dont_inherit=True)
+        except SyntaxError:
+            continue
+        if left.strip():
+            notes.append(f"[left out: `{lines[kept].strip()[:60]}`; it is no code]")
+            return left
+    return code
 
 
 def _changed(node: Any, change: Callable[[Any], Any]) -> Any:
@@ -103,6 +126,33 @@ def _without_await(node: Any) -> Any:
     if not isinstance(node, _Await):
         return node
     return _copied(_Call(_copied(_Name(AWAITED, _Load()), node), [node.value], []), node)
+
+
+def _without_printed_final(node: Any, notes: list[str]) -> Any:
+    """`print("FINAL(42)")` becomes `FINAL("42")`: only what the code itself says, no text it read.
+
+    What is printed may be an f-string.
+    """
+    if not (isinstance(node, _Call) and len(node.args) == 1 and isinstance(node.func, _Name)):
+        return node
+    said = node.args[0]
+    parts = said.values if isinstance(said, _JoinedStr) else [said]
+    first, last = (parts[0], parts[-1]) if parts else (None, None)
+    if node.func.id != "print" or not _is_text(first) or not (found := _PRINTED.match(first.value)):
+        return node
+    closing = ")" if found["call"] or found["open"] else ""
+    if closing and not (_is_text(last) and last.value.rstrip().endswith(closing)):
+        return node
+    first.value = first.value[found.end() :]
+    if _is_text(last):
+        last.value = last.value.rstrip().removesuffix(closing).rstrip()
+    node.func.id = "FINAL"
+    notes.append("[the FINAL that was printed was called]")
+    return node
+
+
+def _is_text(node: Any) -> bool:
+    return isinstance(node, _Constant) and isinstance(node.value, str)
 
 
 def _without_import(node: Any, offered: Collection[str]) -> Any:

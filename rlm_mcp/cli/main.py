@@ -9,6 +9,7 @@ from rlm_mcp.cli.ask import ask
 from rlm_mcp.cli.demo import demo
 from rlm_mcp.cli.doctor import doctor
 from rlm_mcp.cli.evals import evaluate
+from rlm_mcp.cli.grade import grade
 from rlm_mcp.cli.serve import serve
 from rlm_mcp.cli.traces import traces
 from rlm_mcp.errors import RlmError
@@ -30,7 +31,7 @@ def command(context: click.Context) -> None:
         context.invoke(serve)
 
 
-for subcommand in (serve, ask, demo, doctor, traces, evaluate):
+for subcommand in (serve, ask, demo, doctor, grade, traces, evaluate):
     command.add_command(subcommand)
 
 

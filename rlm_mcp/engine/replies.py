@@ -87,7 +87,7 @@ def parse(text: str) -> ParsedReply:
 
 
 def _without_guess(code: tuple[str, ...]) -> tuple[tuple[str, ...], TextFinal | None]:
-    """The blocks without a last one that gives a literal: it rests on nothing those before print."""
+    """The blocks without a last one that gives a literal: it rests on no output of the others."""
     tree = syntax_of(code[-1]) if len(code) > 1 else None
     match tree.body if tree else []:
         case [ast.Expr(ast.Call(ast.Name("FINAL"), [ast.Constant(value)], []))]:

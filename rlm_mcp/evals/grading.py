@@ -4,9 +4,9 @@ import json
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 
@@ -18,13 +18,17 @@ from rlm_mcp.llm.scripted import ScriptedModel, serve
 from rlm_mcp.service import Query, Service, open_service
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Answer
+from rlm_mcp.words import clip
 
 Outcome = Literal["exact", "flagged", "silent", "crash", "hang"]
 MODES: tuple[Mode, ...] = ("stubborn", "teachable")
 HANG_S = 60.0
 AT_ONCE = 4
 LEAST_PASSED = 0.96
+ANSWER_CHARS = 200
 ROOT, SUB = "scripted-root", "scripted-sub"
+# What makes every run of a grade a loop, whatever the size of its text.
+AS_RLM: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Verdict:
 
     `wasted` are the turns beyond those of a model that behaves. `exact`: the gold, however the run
     ended. `flagged`: wrong, but it ended at a limit, with a note or as an error that says why.
+    `told`: the policy's lesson was said.
     """
 
     policy: str
@@ -45,7 +50,7 @@ class Verdict:
     stopped_by: str
     answer: str
     notes: tuple[str, ...]
-    taught: bool
+    told: bool
     seconds: float
 
 
@@ -92,10 +97,7 @@ def as_json(verdicts: Sequence[Verdict]) -> str:
 
 
 def settings_for_grading(home: Path, sandbox: str | None = None) -> Settings:
-    """Tight limits, so that a policy which never ends is ended soon.
-
-    What is graded is the loop, so every run takes it.
-    """
+    """Tight limits, so that a policy which never ends is ended soon."""
     return Settings.load(
         {},
         home=home,
@@ -104,6 +106,7 @@ def settings_for_grading(home: Path, sandbox: str | None = None) -> Settings:
         memory_mb=256,
         max_sessions=AT_ONCE,
         timeout_s=10.0,
+        **AS_RLM,
     )
 
 
@@ -118,30 +121,38 @@ async def grade(
 
     The runs leave no trace: their journal is in a temporary folder.
     """
-    cases = [(policy, mode) for policy in policies for mode in modes]
-    verdicts: dict[int, Verdict] = {}
-    queue = iter(enumerate(cases))
+    verdicts: dict[tuple[str, Mode], Verdict] = {}
+    queue = iter(policies)
 
     async def work(service: Service) -> None:
-        for number, (policy, mode) in queue:
-            verdicts[number] = await _judged(service, policy, mode)
-            on_verdict(verdicts[number])
+        for policy in queue:
+            before: Verdict | None = None
+            for mode in modes:
+                before = await _judged(service, policy, mode, before)
+                verdicts[policy.name, mode] = before
+                on_verdict(before)
 
     with tempfile.TemporaryDirectory(prefix="rlm-grade-") as folder:
-        async with open_service(settings_for_grading(Path(folder), sandbox)) as service:
-            async with anyio.create_task_group() as tasks:
-                for _ in range(AT_ONCE):
-                    tasks.start_soon(work, service)
-    return tuple(verdicts[number] for number in range(len(cases)))
+        settings = settings_for_grading(Path(folder), sandbox)
+        async with open_service(settings) as service, anyio.create_task_group() as tasks:
+            for _ in range(AT_ONCE):
+                tasks.start_soon(work, service)
+    return tuple(verdicts[policy.name, mode] for policy in policies for mode in modes)
 
 
-async def _judged(service: Service, policy: Policy, mode: Mode) -> Verdict:
+async def _judged(service: Service, policy: Policy, mode: Mode, before: Verdict | None) -> Verdict:
+    """One verdict; what a mode without a lesson did `before` is what every mode does."""
+    if before is not None and not before.told:
+        return replace(before, mode=mode, passed=_passes(policy, mode, before.outcome))
     actor = Actor(policy, mode)
     began = anyio.current_time()
     ending: Answer | RlmError | None = None
     with anyio.move_on_after(HANG_S):
-        async with _models(service.settings, policy, actor) as pair:
-            ending = await _run(service, policy, pair)
+        try:
+            async with _models(service.settings, policy, actor) as pair:
+                ending = await _run(service, policy, pair)
+        except RlmError as error:
+            ending = error
     return _verdict(policy, mode, ending, actor, anyio.current_time() - began)
 
 
@@ -153,11 +164,9 @@ async def _run(service: Service, policy: Policy, pair: ModelPair) -> Answer | Rl
         query = Query(item.question, budget=policy.budget, models=pair)
         job = await service.start(session, query)
         await job.ended.wait()
-        return job.outcome
-    except RlmError as error:
-        return error
     finally:
         await service.end_session(session.handle)
+    return job.outcome
 
 
 @asynccontextmanager
@@ -180,21 +189,25 @@ def _verdict(
 ) -> Verdict:
     answer = ending if isinstance(ending, Answer) else None
     outcome = _outcome(policy, ending)
-    may_fail = policy.expects == "never" or (policy.expects == "flagged" and mode == "stubborn")
     return Verdict(
         policy=policy.name,
         row=policy.row,
         mode=mode,
         outcome=outcome,
-        passed=outcome == "exact" or (outcome == "flagged" and may_fail),
+        passed=_passes(policy, mode, outcome),
         turns=answer.turns if answer else None,
         wasted=max(0, answer.turns - policy.turns) if answer else None,
         stopped_by=answer.stopped_by if answer else type(ending).__name__,
-        answer=answer.text[:200] if answer else str(ending)[:200],
+        answer=clip(answer.text if answer else str(ending), ANSWER_CHARS),
         notes=answer.notes if answer else (),
-        taught=actor.taught,
+        told=actor.told,
         seconds=round(seconds, 3),
     )
+
+
+def _passes(policy: Policy, mode: Mode, outcome: Outcome) -> bool:
+    may_fail = policy.expects == "never" or (policy.expects == "flagged" and mode == "stubborn")
+    return outcome == "exact" or (outcome == "flagged" and may_fail)
 
 
 def _outcome(policy: Policy, ending: Answer | RlmError | None) -> Outcome:

@@ -69,23 +69,25 @@ class Policy:
 
 
 class Actor:
-    """Plays a policy in one mode. `taught` tells whether its lesson was said."""
+    """Plays a policy in one mode. `told` is whether its lesson was said to it.
+
+    A run in which it was not goes the same way in either mode.
+    """
 
     def __init__(self, policy: Policy, mode: Mode) -> None:
-        self.taught = False
+        self.told = False
         self._policy = policy
         self._trial = policy.trial()
-        self._mode = mode
+        self._learns = mode == "teachable"
+        self._lesson = re.compile(policy.lesson, re.IGNORECASE)
         self._turn = 0
 
     def __call__(self, messages: Sequence[Message]) -> Said:
         """The reply to these messages."""
         self._turn += 1
         scene = Scene(self._trial, self._turn, messages)
-        if self._mode == "teachable" and scene.reports:
-            lesson = re.compile(self._policy.lesson, re.IGNORECASE)
-            self.taught = self.taught or lesson.search(scene.said) is not None
-        return good(scene) if self.taught else self._policy.act(scene)
+        self.told = self.told or (bool(scene.reports) and bool(self._lesson.search(scene.said)))
+        return good(scene) if self._learns and self.told else self._policy.act(scene)
 
 
 def fence(code: str, tag: str = "repl") -> str:

@@ -1,6 +1,8 @@
 """Code that is broken, endless, or written for another place (rows 22, 24 to 27, 29 and 33)."""
 
-from rlm_mcp.evals.policy import Policy, Scene, begins, ends, fence, good
+from dataclasses import replace
+
+from rlm_mcp.evals.policy import BUDGET, Policy, Scene, begins, ends, fence, good
 from rlm_mcp.evals.trials import read
 
 
@@ -26,7 +28,7 @@ class _Instead:
     def __init__(self, code: str) -> None:
         self._code = code
 
-    def __call__(self, scene: Scene) -> str:
+    def __call__(self, _: Scene) -> str:
         return fence(self._code)
 
 
@@ -76,6 +78,8 @@ def _overwriting(scene: Scene) -> str:
 
 _DONE = "Traceback|Error"
 _TIME = "seconds|time|limit"
+# Each of these takes its whole second of computing: three show what twenty would.
+_FEW = replace(BUDGET, errors=3)
 
 POLICIES = (
     Policy("syntax_unclosed", 22, _Instead("print(len(context)"), "SyntaxError", "flagged"),
@@ -87,13 +91,14 @@ POLICIES = (
     Policy("exception_behind_the_work", 24, _late),
     Policy("exception_before_the_print", 24, _late_unprinted),
     Policy("exception_behind_sub_calls", 24, _late_unprinted, trial=read),
-    Policy("endless_loop", 25, _Instead("while True: pass"), _TIME, "flagged"),
+    Policy("endless_loop", 25, _Instead("while True: pass"), _TIME, "flagged", budget=_FEW),
     Policy(
         "endless_loop_behind_the_work",
         25,
         ends(lambda _: fence("while True: total")),
         _TIME,
         "flagged",
+        budget=_FEW,
     ),
     Policy(
         "endless_regex",
@@ -101,10 +106,27 @@ POLICIES = (
         _Instead('import re\nre.match(r"(a+)+$", "a" * 40 + "b")'),
         _TIME,
         "flagged",
+        budget=_FEW,
     ),
-    Policy("endless_print", 25, _Instead("while True: print('x' * 1000)"), _TIME, "flagged"),
-    Policy("endless_memory", 25, _Instead("x = 'x'\nwhile True: x += x"), "memory", "flagged"),
-    Policy("sleeps", 25, _Instead("import time\ntime.sleep(10_000)"), _TIME, "flagged"),
+    Policy(
+        "endless_print",
+        25,
+        _Instead("while True: print('x' * 1000)"),
+        _TIME,
+        "flagged",
+        budget=_FEW,
+    ),
+    Policy(
+        "endless_memory",
+        25,
+        _Instead("x = 'x'\nwhile True: x += x"),
+        "memory",
+        "flagged",
+        budget=_FEW,
+    ),
+    Policy(
+        "sleeps", 25, _Instead("import time\ntime.sleep(10_000)"), _TIME, "flagged", budget=_FEW
+    ),
     Policy(
         "sys_exit", 26, begins(lambda scene: fence(f"import sys\n{scene.trial.work}\nsys.exit()"))
     ),

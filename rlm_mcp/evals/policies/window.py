@@ -69,7 +69,11 @@ POLICIES = (
     Policy("prints_all_once", 30, _then_works, turns=3),
     Policy("prints_all_each_time", 30, _prints_beside),
     Policy(
-        "prints_all_for_ever", 30, lambda _: _WHOLE, r"cut|slice|grep|print only", expects="flagged"
+        "prints_all_for_ever",
+        30,
+        lambda _: _WHOLE,
+        r"slice|grep|print only|same as in turn",
+        expects="flagged",
     ),
     Policy("prints_page_after_page", 30, _slices, turns=7),
     Policy("small_window", 34, _slices, window_tokens=6_000, turns=7),

@@ -3,10 +3,8 @@
 from rlm_mcp.evals.policy import Policy, Scene, ends, fence, good
 from rlm_mcp.evals.trials import find, read
 
-_AGAIN = r"same (?:code|block)|already|once more|call FINAL(?! in it)|repeat"
-_PARTLY = (
-    r"read \d|of \d+ (?:chunks|lines|characters|documents)|unread|covered|before looking|not looked"
-)
+_AGAIN = r"same as in turn|already|call FINAL(?! in it)"
+_PARTLY = r"read \d|of [\d,]+ (?:pieces|characters)|before looking|no output shows"
 
 
 def _same_code(scene: Scene) -> str:
@@ -35,7 +33,7 @@ def _first_lines(scene: Scene) -> str:
 def _first_tickets(scene: Scene) -> str:
     if scene.turn > 1:
         return fence("FINAL(total)")
-    return fence(scene.trial.work.replace("for part in parts]", "for part in parts[:1]]"))
+    return fence(scene.trial.work.replace("for part in parts]", "for part in parts[:4]]"))
 
 
 def _first_text(scene: Scene) -> str:

@@ -137,7 +137,8 @@ def _without_printed_final(node: Any, notes: list[str]) -> Any:
         return node
     said = node.args[0]
     parts = said.values if isinstance(said, _JoinedStr) else [said]
-    first, last = (parts[0], parts[-1]) if parts else (None, None)
+    first: Any = parts[0] if parts else None
+    last: Any = parts[-1] if parts else None
     if node.func.id != "print" or not _is_text(first) or not (found := _PRINTED.match(first.value)):
         return node
     closing = ")" if found["call"] or found["open"] else ""

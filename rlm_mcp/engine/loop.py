@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio.to_thread
 
-from rlm_mcp.conduct import Conduct
+from rlm_mcp.conduct import Conduct, Recount
 from rlm_mcp.engine import prompts
 from rlm_mcp.engine.acceptance import Acceptance
 from rlm_mcp.engine.cells import Repl
@@ -22,7 +22,7 @@ from rlm_mcp.engine.finish import evaluation, is_answer, words_of
 from rlm_mcp.engine.history import History
 from rlm_mcp.engine.outline import outline
 from rlm_mcp.engine.ports import Nest, Outcome, Ports, Question
-from rlm_mcp.engine.repeats import Repeats
+from rlm_mcp.engine.program import Program
 from rlm_mcp.engine.replies import ParsedReply, parse, strip_thinking
 from rlm_mcp.engine.route import Route
 from rlm_mcp.engine.subcalls import SubCalls
@@ -55,8 +55,8 @@ LEAST_OUTPUT_CHARS = 800
 class Node:
     """One node at work. `drafts` holds the best answer so far, also when it is cancelled.
 
-    `variables` are its REPL's, those from before included; `nest` answers `rlm_query` in a nested
-    run.
+    `program` is what it ran; `variables` are its REPL's, those from before included; `nest` answers
+    `rlm_query` in a nested run.
     """
 
     question: Question
@@ -65,13 +65,13 @@ class Node:
     drafts: Drafts = field(default_factory=Drafts)
     notes: list[str] = field(default_factory=list)
     turn: int = 0
+    program: Program = field(default_factory=Program)
     variables: tuple[Variable, ...] = ()
     _found: frozenset[Variable] = frozenset()
     _cells: int = 0
     _failed_turns: int = 0
     _may_answer: bool = False
     _children: int = 0
-    _repeats: Repeats = field(default_factory=Repeats)
     _requests: Requests = field(default_factory=Requests)
     _way: Route = field(init=False)
     _coverage: Coverage = field(init=False)
@@ -303,7 +303,7 @@ class Node:
     def _repeated(self, reply: ParsedReply, results: Sequence[CellResult]) -> int | None:
         """The turn whose code and output were those of this one, None if there is none."""
         ran = zip(reply.code, results, strict=False)
-        found = [self._repeats.turn_of(code, result, self.turn) for code, result in ran]
+        found = [self.program.turn_like(code, result, self.turn) for code, result in ran]
         return found[-1] if found and all(found) else None
 
     async def _run(self, code: str) -> CellResult:
@@ -315,13 +315,14 @@ class Node:
         try:
             result = await self._repl.run(Cell(cell_id, code, fresh_answer=self._cells == 1))
         finally:
-            self._ended(cell_id, self._repl.last)
+            self._ended(cell_id, code, self._repl.last)
         return result
 
-    def _ended(self, cell_id: str, result: CellResult | None) -> None:
+    def _ended(self, cell_id: str, code: str, result: CellResult | None) -> None:
         if result is None or result.cell_id != cell_id:
             result = CellResult(cell_id, "died", "", 0, "The REPL is gone.", 0.0, lost=True)
         self.variables = result.variables
+        self.program.add(code, result)
         self.drafts.from_cell(result, final_holds=False)
         self._emit(
             CellEnded(
@@ -362,13 +363,14 @@ class Node:
                     return result.final.text
         return self.drafts.text
 
-    async def conduct(self) -> Conduct:
+    async def conduct(self, recounted: Recount | None = None) -> Conduct:
         """How it went about the question, as far as it came."""
         return Conduct(
             way=self._way.way,
             why=self._way.why,
             prefix_reuse=self._requests.reuse,
             coverage=await self._coverage.covered(),
+            recount=recounted,
         )
 
     async def _nested(self, request: SubRequest) -> SubReply:

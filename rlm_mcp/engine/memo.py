@@ -28,6 +28,10 @@ class Memo:
     _known: dict[Key, SubReply] = field(default_factory=dict)
     _asking: dict[Key, anyio.Event] = field(default_factory=dict)
 
+    def known(self, key: Key) -> SubReply | None:
+        """The reply to what was asked before, None if it was not or had failed."""
+        return self._known.get(key)
+
     async def reply(self, key: Key, ask: Callable[[], Awaitable[SubReply]]) -> SubReply:
         """The known reply, or that of `ask`; who asks the same meanwhile waits for it."""
         while (asking := self._asking.get(key)) is not None:

@@ -6,17 +6,19 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.to_thread
 
-from rlm_mcp.conduct import Citation
+from rlm_mcp.conduct import Citation, Conduct, Recount
 from rlm_mcp.engine.citations import locate
 from rlm_mcp.engine.loop import Node
 from rlm_mcp.engine.nested import nest
 from rlm_mcp.engine.ports import Outcome, Ports, Question
+from rlm_mcp.engine.recount import recount
 from rlm_mcp.engine.session import Session
 from rlm_mcp.errors import RlmError
 from rlm_mcp.events import Event, RunEnded, RunFailed, RunStarted
 from rlm_mcp.types import Answer, StoppedBy
 
 BEST_S = 10.0
+RECOUNT_S = 20.0
 BROKEN_HINT = "This is a fault of rlm-mcp. get_trace shows how far it came; ask again."
 
 
@@ -28,6 +30,7 @@ class Run:
     ports: Ports
     session: Session
     _cancelled: bool = False
+    _had_variables: bool = False
     _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def cancel(self) -> None:
@@ -45,8 +48,10 @@ class Run:
         self._emit(self._started())
         try:
             outcome = await self._outcome(node)
+            recounted = await self._recount(node, outcome)
             with anyio.CancelScope(shield=True):
-                answer = await self._finish(node, outcome)
+                conduct = await node.conduct(recounted)
+                answer = await self._finish(node, outcome, conduct)
         except RlmError as error:
             self._emit(RunFailed("", error.message, error.hint))
             raise
@@ -60,6 +65,7 @@ class Run:
         with self._scope as scope:
             async with self.session.lock:
                 node.find(self.session.variables)
+                self._had_variables = bool(self.session.variables)
                 ledger.start()
                 if ledger.budget.seconds is not None:
                     scope.deadline = anyio.current_time() + ledger.budget.seconds
@@ -73,6 +79,15 @@ class Run:
                 return Outcome(await node.best(), stopped_by)
         return Outcome(node.drafts.text, stopped_by)
 
+    async def _recount(self, node: Node, outcome: Outcome) -> Recount | None:
+        """Whether the program's figures come out again; `cancel` ends the trial, not the answer."""
+        if outcome.stopped_by != "answer" or self._had_variables:
+            return None
+        deadline = anyio.current_time() + RECOUNT_S
+        with anyio.CancelScope(shield=True, deadline=deadline) as self._scope:
+            return await recount(node.program, outcome.text, self.question, self.ports)
+        return None
+
     def _started(self) -> RunStarted:
         return RunStarted(
             node="",
@@ -84,7 +99,7 @@ class Run:
             budget=self.ports.calls.ledger.budget,
         )
 
-    async def _finish(self, node: Node, outcome: Outcome) -> Answer:
+    async def _finish(self, node: Node, outcome: Outcome, conduct: Conduct) -> Answer:
         ledger = self.ports.calls.ledger
         citations = await self._citations(node, outcome.text)
         if ledger.budget.cost is not None and ledger.unpriced:
@@ -100,7 +115,7 @@ class Run:
             turns=node.turn,
             seconds=ledger.seconds,
             notes=tuple(node.notes),
-            conduct=await node.conduct(),
+            conduct=conduct,
         )
         self._emit(
             RunEnded(

@@ -36,6 +36,13 @@ def refused(limit: StoppedBy) -> SubReply:
     return SubReply(None, f"not asked: {LIMIT_WORDS[limit]}; finish with what you have, call FINAL")
 
 
+def named(name: str | None, root: Model, sub: Model) -> Model | None:
+    """The model of a run that code means by a name, None if it has no such model."""
+    if name is None or name in {sub.name, "sub", "auto"}:
+        return sub
+    return root if name in {root.name, "root"} else None
+
+
 @dataclass(slots=True)
 class SubCalls:
     """Sub-calls of one node of a run. `nested` answers `rlm_query`; None at the depth limit.
@@ -83,7 +90,7 @@ class SubCalls:
                 replies[index] = await self._leaf(request, len(asked.requests))
 
     async def _leaf(self, request: SubRequest, batch: int) -> SubReply:
-        model = self._named(request.model)
+        model = named(request.model, self.root, self.sub)
         if model is None:
             return SubReply(
                 None,
@@ -145,11 +152,6 @@ class SubCalls:
         if completion.finish_reason == "length":
             text += f"\n[cut here: the reply reached its limit of {self.reply_tokens:,} tokens]"
         return SubReply(text)
-
-    def _named(self, name: str | None) -> Model | None:
-        if name is None or name in {self.sub.name, "sub", "auto"}:
-            return self.sub
-        return self.root if name in {self.root.name, "root"} else None
 
     def _misfit(self, prompt: str, model: Model) -> SubReply | None:
         """Why a prompt cannot be sent to a model of known window; None if it fits."""

@@ -1,0 +1,32 @@
+"""The program that a run's cells make up, in their order, and what each of them did."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rlm_mcp.types import CellResult
+
+
+@dataclass(slots=True)
+class Program:
+    """Takes every cell that has ended."""
+
+    _cells: list[tuple[str, CellResult]] = field(default_factory=list)
+    _shown: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> Sequence[tuple[str, CellResult]]:
+        """Code and what it did."""
+        return self._cells
+
+    def add(self, code: str, result: CellResult) -> None:
+        """Take the next cell."""
+        self._cells.append((code, result))
+
+    def turn_like(self, code: str, result: CellResult, turn: int) -> int | None:
+        """The earlier turn in which this code gave just this; None if it gives it first now."""
+        key, shown = code.strip(), f"{result.status}\n{result.output}\n{result.error}"
+        before, first = self._shown.get(key, (None, turn))
+        if before == shown and first < turn:
+            return first
+        self._shown[key] = shown, turn
+        return None

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-from rlm_mcp.engine.quotes import DASH, DOUBLE, SINGLE, UNSPACED, Part, Span, Work, part
+from rlm_mcp.engine.quotes import DASH, DOUBLE, SINGLE, UNSPACED, Span, Work, part, rough_matches
 
 CHANGED_SHARE = 10
 MOST_TOKENS = 400
 MOST_PLACES = 20
+MOST_COMPARED = 100
 SHOWN_DIFFERENCES = 2
 SHOWN_CHARS = 40
 
@@ -43,10 +44,12 @@ def likenesses(quote: str, text: str, work: Work) -> list[Likeness]:
     words = [_folded(token[0]) for token in tokens]
     borders = [len(tokens) * n // (most + 1) for n in range(most + 2)]
     pieces = sorted(pairwise(borders), key=lambda piece: piece[0] - piece[1])
+    compared = 0
     for first, last in pieces:
         piece = part(quote[tokens[first].start() : tokens[last - 1].end()])
         found = {}
-        for span in islice(_places(piece, text, work), MOST_PLACES):
+        for span in islice(rough_matches(piece, text, work, (0, len(text))), MOST_PLACES):
+            compared += 1
             around = _Around(words, (first, last), len(quote), most)
             like = around.compare(text, span, work)
             if like is not None:
@@ -58,20 +61,13 @@ def likenesses(quote: str, text: str, work: Work) -> list[Likeness]:
                 for span, changes in sorted(found.items())
                 if changes == fewest
             ]
+        if compared > MOST_COMPARED:
+            break
     return []
 
 
 def _folded(token: str) -> str:
     return token.translate(_FOLDS)
-
-
-def _places(piece: Part, text: str, work: Work) -> list[Span]:
-    if piece.anchor not in text:
-        work.add(len(text))
-        return []
-    found = [match.span() for match in islice(piece.pattern.finditer(text), MOST_PLACES)]
-    work.add(2 * len(text))
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,10 +128,10 @@ class Lookup:
         """A quote too short to be looked for anywhere but in the lines it is said to stand in."""
         if lines is None:
             return None
-        inside = []
+        inside, path = [], self.page.document.path
         if place.found:
             passage = self.page.around(*lines)
-            hits = _strict(quote, passage, self.work)
+            hits = _strict(quote, passage, path, self.work)
             inside = [hit for hit in hits if _holds(lines, hit.lines) and not hit.differs]
         if inside:
             return self._shown(inside[0], place, lines)
@@ -142,23 +142,23 @@ class Lookup:
 
     def _hits(self, quote: Quote, lines: Lines | None) -> tuple[list[_Hit], bool]:
         """Where a quote stands on the best rung, and whether only a part was looked through."""
-        passages = []
+        passages, path = [], self.page.document.path
         if lines is not None and lines[0] <= self.page.document.lines:
             passages.append(self.page.around(*lines))
-            hits = _strict(quote, passages[0], self.work)
+            hits = _strict(quote, passages[0], path, self.work)
             if any(not hit.differs for hit in hits):
                 return hits, False
         whole = self.page.whole() if self.work.allows(2 * self.page.document.chars) else None
         if whole is not None:
             passages.append(whole)
-            hits = _strict(quote, whole, self.work)
+            hits = _strict(quote, whole, path, self.work)
             if hits:
                 return hits, False
         return self._near(quote, passages), whole is None
 
     def _near(self, quote: Quote, passages: Sequence[Passage]) -> list[_Hit]:
         """Where a quote nearly stands, in the first passage that has such a place."""
-        texts = [quote.text, *([quote.numbered[1].text] if quote.numbered else [])]
+        texts = [quote.text, *([quote.numbered.plain.text] if quote.numbered else [])]
         for passage in passages:
             for text in texts:
                 if len(passage.text) > NEAR_CHARS or not self.work.allows(2 * len(passage.text)):
@@ -171,15 +171,15 @@ class Lookup:
 
     def _missing(self, quote: Quote, lines: Lines | None, partly: bool) -> str:
         path = self.page.document.path
-        plain = quote.numbered[1] if quote.numbered else quote
+        plain = quote.numbered.plain if quote.numbered else quote
         other = self.elsewhere.place(plain, self.page)
         if other is not None:
             return f"The quote stands in {other}, not in {path}."
         if not partly:
             return f"{path} has no such text."
         if lines is None:
-            return f"{path} is too large to be looked through: the lines must be named."
-        return f"No such text around {_named(lines)}; {path} is too large to be looked through."
+            return f"{path} is not looked through as a whole: the lines must be named."
+        return f"No such text around {_named(lines)}; the rest of {path} is not looked through."
 
     def _shown(self, hit: _Hit, place: Citation, lines: Lines | None) -> Citation:
         """The place where a quote was found, with the lines that it has there."""
@@ -201,22 +201,23 @@ class Lookup:
         )
 
 
-def _strict(quote: Quote, passage: Passage, work: Work) -> list[_Hit]:
+def _strict(quote: Quote, passage: Passage, path: str, work: Work) -> list[_Hit]:
     """Where a quote stands by the strict rungs.
 
     One with line numbers must stand at line starts. With other numbers than its lines have, it
     counts as near.
     """
     found = [_Hit(passage, span) for span in spans(quote, passage.text, work)]
-    if found or quote.numbered is None:
+    numbered = quote.numbered
+    if found or numbered is None or not numbered.is_of(path):
         return found
-    number, plain = quote.numbered
-    for span in spans(plain, passage.text, work):
+    for span in spans(numbered.plain, passage.text, work):
         start = passage.text.rfind("\n", 0, span[0]) + 1
         if passage.text[start : span[0]].strip():
             continue
         line = passage.line_at(span[0])
-        differs = None if line == number else f"the quote numbers line {line} as {number}"
+        right = line == numbered.first
+        differs = None if right else f"the quote numbers line {line} as {numbered.first}"
         found.append(_Hit(passage, span, differs))
     exact = [hit for hit in found if hit.differs is None]
     return exact or found

@@ -12,7 +12,7 @@ where words and numbers end, so that "able" is not found in "unable" nor "5 s" i
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 MOST_QUOTE_CHARS = 8_000
 # A quote that identifies its place may stand anywhere in its document (measured on the Python
@@ -23,6 +23,12 @@ LEAST_PART_CHARS = 12
 GAP_LINES, GAP_CHARS = 20, 2_000
 SMALL_GAP_LINES = 3
 MOST_MATCHES = 1_000
+MOST_ANCHORS = 12
+# A long pattern that fails late everywhere would take the square of the time: so it is tried in
+# steps, and the characters that were matched in vain are counted.
+MOST_UNITS = 100
+MOST_VAIN = 8
+STEP_CHARS = 64 << 10
 
 # Scripts that set no blanks between words have no word ends to look for.
 UNSPACED = (
@@ -49,13 +55,16 @@ _UNIT = re.compile(
 )
 _ESCAPED_BLANK = re.compile(r"\\([nrt])|\s+")
 _ELLIPSIS = re.compile(
-    r"^[ \t]*(?:\#|//|--|;|%|/\*)[ \t]*(?:\.{3}|…)[^\n]*$"
+    r"^[ \t]*(?:\#|//|--|;|%|/\*)[ \t]*(?:\.{3}|…)[ \t]*(?:\*/)?[ \t]*$"
     r"|\[\s?(?:\.{3}|…)\s?\]|(?<=\s)\((?:\.{3}|…)\)"
     r"|…(?:[ ]?\[[\d,]+[ ]characters\])?|\.{3,}",
     re.MULTILINE,
 )
 # Lines as `read` and `grep` print them, and as other tools number theirs.
-_NUMBERED = re.compile(r"[ \t]*(?:\S{1,400}?[:-])?(?P<number>\d{1,9})(?:[:|→\t-])[ ]?(?P<line>.*)")
+_NUMBERED = re.compile(
+    r"[ \t]*(?:(?P<path>[^\s:]{1,400})[:-])?(?P<number>\d{1,9})"
+    r"(?:[:|](?!\d)|→|\t|-(?=\s|$))[ ]?(?P<line>.*)"
+)
 _MORE = re.compile(r"\n… more: read\([^\n]*$")
 
 Span = tuple[int, int]
@@ -79,10 +88,14 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stretch of a quote without gaps. An open end is one at which an ellipsis cut a word."""
+    """A stretch of a quote without gaps.
 
-    pattern: re.Pattern[str]
-    anchor: str
+    Its patterns match one behind the other; `anchors` are strings that each match holds. An open
+    end is one at which an ellipsis cut a word.
+    """
+
+    patterns: tuple[re.Pattern[str], ...]
+    anchors: tuple[str, ...]
     chars: int
     open_front: bool = False
     open_back: bool = False
@@ -91,8 +104,8 @@ class Part:
 class Quote:
     """A quote, read once.
 
-    `identifies`: it is long enough to be looked for in a whole document. `numbered` is the number
-    in front of its first line and the quote without numbers, if each line has one.
+    `identifies`: it is long enough to be looked for in a whole document. `numbered` is what it is
+    without the numbers in front of its lines, if each has one.
     """
 
     def __init__(self, text: str) -> None:
@@ -108,6 +121,19 @@ class Quote:
         long = chars >= LEAST_CHARS or (lines >= LEAST_LINES and len(self.parts) == 1)
         self.identifies = long and letters >= LEAST_LETTERS
         self.numbered = _numbered(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A quote as `read` and `grep` print lines: the first number, the path if any, the text."""
+
+    first: int
+    path: str | None
+    plain: Quote
+
+    def is_of(self, path: str) -> bool:
+        """Whether the lines say they are of this document, or of none."""
+        return self.path is None or f"/{path}".endswith("/" + self.path.removeprefix("./"))
 
 
 def spans(quote: Quote, text: str, work: Work, within: Span | None = None) -> list[Span]:
@@ -131,9 +157,12 @@ def part(quote: str, open_front: bool = False, open_back: bool = False) -> Part:
         del units[0]
     while units and units[-1]["blank"]:
         del units[-1]
-    pattern = re.compile("".join(map(_folded, units)))
-    anchor = max((unit["plain"] or "" for unit in units), key=len, default="")
-    return Part(pattern, anchor, len(" ".join(quote.split())), open_front, open_back)
+    folded = [*map(_folded, units)]
+    steps = range(0, len(folded), MOST_UNITS)
+    patterns = tuple(re.compile("".join(folded[at : at + MOST_UNITS])) for at in steps)
+    plain = {unit["plain"] for unit in units if unit["plain"]}
+    anchors = tuple(sorted(plain, key=lambda each: (-len(each), each))[:MOST_ANCHORS])
+    return Part(patterns, anchors, len(" ".join(quote.split())), open_front, open_back)
 
 
 def _folded(unit: re.Match[str]) -> str:
@@ -177,31 +206,75 @@ def _blank(blank: str) -> str:
 
 def _is_whole(quote: Quote) -> bool:
     only = quote.parts[0]
-    return len(quote.parts) == 1 and only.pattern == quote.whole.pattern and not only.open_back
+    return len(quote.parts) == 1 and only.patterns == quote.whole.patterns and not only.open_back
 
 
 def _matches(part: Part, text: str, work: Work, start: int, end: int) -> Iterator[Span]:
-    """Where a part stands between two offsets, without overlaps."""
-    if not part.pattern.pattern:
-        return
-    first = text.find(part.anchor, start, end)
-    work.add((end if first < 0 else first) - start)
-    if first < 0:
-        return
+    """Where a part stands between two offsets and cuts no word or number, without overlaps."""
     front = _CUT_NUMBER_FRONT if part.open_front else _CUT_FRONT
     back = _CUT_NUMBER_BACK if part.open_back else _CUT_BACK
-    position = start
-    for _ in range(MOST_MATCHES):
-        match = part.pattern.search(text, position, end)
-        work.add((match.end() if match else end) - position)
-        if match is None:
-            return
-        before = text[max(match.start() - 2, 0) : match.start() + 1]
-        if front.search(before) or back.search(text[match.end() - 1 : match.end() + 2]):
+    for first, last in islice(rough_matches(part, text, work, (start, end)), MOST_MATCHES):
+        before, behind = text[max(first - 2, 0) : first + 1], text[last - 1 : last + 2]
+        if not front.search(before) and not back.search(behind):
+            yield first, last
+
+
+def rough_matches(part: Part, text: str, work: Work, within: Span) -> Iterator[Span]:
+    """Where a part stands between two offsets, also in the midst of words, without overlaps."""
+    if not part.patterns:
+        return
+    position, vain = within[0], 0
+    for start, last, end in _stretches(part, text, work, within):
+        position = max(position, start)
+        while position < last:
+            match = part.patterns[0].search(text, position, end)
+            work.add((match.end() if match else end) - position)
+            if match is None or match.start() >= last:
+                break
+            behind, whole = _go_on(part, text, match.end(), end)
+            if whole:
+                yield match.start(), behind
+                position = behind
+                continue
+            vain += behind - match.start()
+            work.add(behind - match.start())
+            if vain > MOST_VAIN * (within[1] - within[0]):
+                return
             position = match.start() + 1
-        else:
-            yield match.span()
-            position = match.end()
+
+
+def _go_on(part: Part, text: str, position: int, end: int) -> tuple[int, bool]:
+    """How far a part's later patterns match from where its first one ended, and whether all do."""
+    for pattern in part.patterns[1:]:
+        match = pattern.match(text, position, end)
+        if match is None:
+            return position, False
+        position = match.end()
+    return position, True
+
+
+def _stretches(part: Part, text: str, work: Work, within: Span) -> Iterator[tuple[int, int, int]]:
+    """Where a match may start, from and up to, and where it ends at the latest.
+
+    What lies between the stretches lacks an anchor, and a pattern is never tried there.
+    """
+    at, end = within
+    reach = 4 * part.chars + 4_096
+    seen = dict.fromkeys(part.anchors, -1)
+    while at < end:
+        for anchor, offset in seen.items():
+            if offset < at:
+                seen[anchor] = text.find(anchor, at, end)
+                work.add((end if seen[anchor] < 0 else seen[anchor]) - at)
+                if seen[anchor] < 0:
+                    return
+        least = max(seen.values(), default=at) - reach
+        if least > at:
+            at = least
+            continue
+        last = min(at + max(STEP_CHARS, reach), end)
+        yield at, last, min(last + reach, end)
+        at = last
 
 
 def _chains(parts: list[Part], text: str, work: Work, start: int, end: int) -> Iterator[Span]:
@@ -243,10 +316,10 @@ def _parts(quote: str) -> list[Part]:
     return found
 
 
-def _numbered(quote: str) -> tuple[int, "Quote"] | None:
-    """The first line's number and the quote without the numbers, where lines are left out an …."""
+def _numbered(quote: str) -> Numbered | None:
+    """A quote without its line numbers; where lines are left out, an ellipsis stands."""
     lines: list[str] = []
-    first = last = None
+    first = last = path = None
     for line in _MORE.sub("", quote).split("\n"):
         if not line.strip():
             continue
@@ -254,9 +327,11 @@ def _numbered(quote: str) -> tuple[int, "Quote"] | None:
         number = int(match["number"]) if match else 0
         if match is None or (last is not None and number <= last):
             return None
+        if last is not None and match["path"] != path:
+            return None
         if last is not None and number > last + 1:
             lines.append("…")
         lines.append(match["line"])
-        first, last = first or number, number
+        first, last, path = first or number, number, match["path"]
     plain = "\n".join(lines)
-    return (first, Quote(plain)) if first and plain.strip() else None
+    return Numbered(first, path, Quote(plain)) if first and plain.strip() else None

@@ -7,7 +7,7 @@ import pytest
 
 from rlm_mcp.contexts.loader import load
 from rlm_mcp.contexts.store import ContextStore
-from rlm_mcp.engine import passages
+from rlm_mcp.engine import citations, passages
 from rlm_mcp.engine.citations import doubtful, locate
 from rlm_mcp.events import RunEnded, from_json, to_json
 from rlm_mcp.types import Usage
@@ -197,6 +197,7 @@ async def test_without_lines_a_quote_must_be_the_only_one(shelf):
             'poem.md:2: "we sailed beyond the sunset"',
             "The quote stands in other.md:2, not in poem.md.",
         ),
+        ("poem.md:2: `2-and no one saw her go`", "poem.md has no such text."),
         ("conf.py:1 `timeout = 30`", "Not in line 1; too short to be looked for elsewhere."),
         ('conf.py:2: "timeout = 60"', "Not in line 2; too short to be looked for elsewhere."),
         (
@@ -296,13 +297,29 @@ async def test_a_document_too_large_is_looked_through_around_the_lines_only(tmp_
     assert cite(f"{name}:5") == (
         "unverified",
         5,
-        f"No such text around line 5; {name} is too large to be looked through.",
+        f"No such text around line 5; the rest of {name} is not looked through.",
     )
     assert cite(name) == (
         "unverified",
         0,
-        f"{name} is too large to be looked through: the lines must be named.",
+        f"{name} is not looked through as a whole: the lines must be named.",
     )
+
+
+async def test_once_enough_was_looked_through_quotes_are_checked_around_their_lines(
+    shelf, monkeypatch
+):
+    store, info = shelf
+    monkeypatch.setattr(citations, "MOST_WORK_CHARS", 0)
+    quote = "The tide was high and cold"
+
+    there, gone, missing = locate(
+        f'poem.md:2: "{quote}"; other.md:1: "{quote}"; poem.md: "{quote}"', [info], store
+    )
+
+    assert (there.check, there.start) == ("verified", 3)
+    assert gone.reason == "No such text around line 1; the rest of other.md is not looked through."
+    assert missing.check == "unverified"
 
 
 async def test_a_quote_in_a_giant_line_has_an_excerpt_around_it(tmp_path):

@@ -96,6 +96,7 @@ def test_a_quote_may_differ_in_blanks_typography_escapes_and_what_an_ellipsis_le
         "…0 lines",
         "of 13…",
         "or so ... The server is unable",
+        "wait=1.5):\n    # ... it never ends\n    return able",
         "return\\table - count",
         'He said "no" twice. Then he left.',
         "def retry(count, *, ... 数据库连接超时了请重试 ... café",
@@ -160,12 +161,26 @@ def test_long_quotes_identify_their_place(quote, identifies):
     ],
 )
 def test_numbers_in_front_of_lines_are_known(quote, number, plain):
-    found, stripped = Quote(quote).numbered
+    numbered = Quote(quote).numbered
 
-    assert (found, stripped.text) == (number, plain)
+    assert (numbered.first, numbered.plain.text) == (number, plain)
+    assert numbered.is_of("src/a/b.py")
+    assert numbered.is_of("other.py") is not quote.startswith("a/b.py")
 
 
-@pytest.mark.parametrize("quote", ["7: one\ntwo", "8: one\n7: two", "one: two", "7:", "12.5 three"])
+@pytest.mark.parametrize(
+    "quote",
+    [
+        "7: one\ntwo",
+        "8: one\n7: two",
+        "one: two",
+        "7:",
+        "12.5 three",
+        "12:30:45 of the day",
+        "12-30 of them",
+        "a.py:1: one\nb.py:2: two",
+    ],
+)
 def test_lines_without_rising_numbers_have_none(quote):
     assert Quote(quote).numbered is None
 
@@ -253,6 +268,15 @@ def test_the_work_on_matches_that_overlap_is_bounded():
     spans(Quote("a" * 2_000), text, counted)
 
     assert counted.done < 2 * len(text)
+
+
+def test_the_work_on_a_long_quote_that_fails_late_everywhere_is_bounded():
+    counted = Work(10**12)
+    text = ("0 " * 999 + "1\n") * 300
+
+    spans(Quote("0 " * 1_500 + "1 1"), text, counted)
+
+    assert counted.done < 20 * len(text)
 
 
 # What follows goes through `locate`: quotes of real sources and of a log.

@@ -58,11 +58,12 @@ class Elsewhere:
                 return None
             for start, end in spans(quote, head, self._work)[:ELSEWHERE_TRIED]:
                 found = catalogue.at(start)
-                if found is None or found[0] == page.document:
+                if found is None or (catalogue, found[0]) == (page.catalogue, page.document):
                     continue
                 document, line = found
                 if document.start <= start and end <= document.start + document.chars:
-                    return f"{document.path}:{line}"
+                    same = document.path == page.document.path
+                    return f"{document.path}:{line}" + (f" of {catalogue.info.id}" if same else "")
         return None
 
 
@@ -233,7 +234,8 @@ def _ambiguous(hits: Sequence[_Hit]) -> str:
     starts = [f"{hit.lines[0]}" for hit in hits[:SHOWN_LINES]]
     more = len(hits) - len(starts)
     listed = ", ".join(starts) + (f" and {more:,} more" if more else "")
-    return f"The quote stands in lines {listed}: the answer must say which is meant."
+    stands = "stands" if hits[0].differs is None else "nearly stands"
+    return f"The quote {stands} in lines {listed}: the answer must say which is meant."
 
 
 def _distance(found: Lines, lines: Lines | None) -> int:

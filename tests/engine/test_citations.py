@@ -4,11 +4,14 @@ import json
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rlm_mcp.contexts.loader import load
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.engine import citations, passages
 from rlm_mcp.engine.citations import doubtful, locate
+from rlm_mcp.engine.claims import claims
 from rlm_mcp.events import RunEnded, from_json, to_json
 from rlm_mcp.types import Usage
 
@@ -271,6 +274,17 @@ async def test_a_place_is_listed_once_for_each_of_its_quotes_and_not_without(she
     assert [(c.start, c.check) for c in found] == [(1, "verified"), (2, None)]
 
 
+async def test_a_quote_of_the_same_path_in_another_context_is_told_apart(tmp_path):
+    store = ContextStore(tmp_path)
+    texts = ("The tide was high and cold", "The tide was low and warm")
+    old, new = [await load(store, (), text=text) for text in texts]
+
+    (citation,) = locate(f'text:1: "{texts[1]}"', [old, new], store)
+
+    assert citation.context == old.id
+    assert citation.reason == f"The quote stands in text:1 of {new.id}, not in text."
+
+
 async def test_no_more_than_a_hundred_are_listed(shelf):
     answer = "".join(f'long.txt:{n % 50 + 1}: "all is well in the log {n}"\n' for n in range(500))
 
@@ -343,6 +357,27 @@ async def test_the_marks_of_an_answer_are_read_in_one_pass(tree, piece):
     found = await anyio.to_thread.run_sync(locate, piece * 50_000, [info], store)
 
     assert len(found) <= 100
+
+
+PIECES = st.lists(
+    st.sampled_from([
+        *'"\'`“”‘’„«»>|*-(): \n\t…\\', "```", "~~~\n", "...", "\n\n", "\n> ", "[...]",
+        "a.py:2", "a.py:2-9", "a.py", "pkg/b.py:1", "a.py:2: two",
+        "two", "2: two", "def b():\n    return 1", "c = 1", "\\n",
+    ]),
+    max_size=40,
+)  # fmt: skip
+
+
+@given(PIECES)
+def test_any_answer_can_be_read_and_names_only_what_stands_in_it(pieces):
+    answer = "".join(pieces)
+
+    for claim in claims(answer, {"a.py", "pkg/b.py"}.__contains__):
+        assert claim.path in answer
+        assert claim.first is None or str(claim.first) in answer
+        lines = (claim.quote or "").split("\n")
+        assert all(line.strip() in answer for line in lines)
 
 
 async def test_a_record_of_before_has_no_check_and_one_of_now_keeps_it(shelf):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import anyio.to_thread
 
 from rlm_mcp.conduct import Conduct, Recount
-from rlm_mcp.engine import prompts
+from rlm_mcp.engine import briefing, prompts
 from rlm_mcp.engine.acceptance import Acceptance
 from rlm_mcp.engine.cells import Repl
 from rlm_mcp.engine.coverage import Coverage
@@ -174,8 +174,11 @@ class Node:
             note=self.note,
         )
         self._repl = Repl(ports.backend, question.handle, question.epoch, self._subcalls.answer)
-        system = prompts.system(
-            window_tokens=ports.sub.window_tokens,
+        means = briefing.Means(
+            window_tokens=window,
+            sub_window_tokens=ports.sub.window_tokens,
+            slots=ports.sub.slots,
+            output_chars=limits.output_chars,
             recursion=recursion,
             helpers=state.helpers,
             dialect=state.dialect,
@@ -185,7 +188,7 @@ class Node:
             node=question.node,
             model=ports.root,
             calls=ports.calls,
-            history=History(system, task),
+            history=History(briefing.system(means), task),
             reply_tokens=reply_room(ports.reply_tokens, window),
             note=self.note,
             requests=self._requests,

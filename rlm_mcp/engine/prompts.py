@@ -1,8 +1,8 @@
-"""Every word the root model reads: system prompt, task, reports of what its code did.
+"""What the root model reads while it works: its task, and reports of what its code did.
 
 The shape is the paper's (arXiv 2512.24601, algorithm 1 and appendix): constant-size metadata first,
-then code, then a constant-size view of its output. The words are ours. The system prompt of a run
-never changes, so that a server's prefix cache serves every turn; what changes stands last.
+then code, then a constant-size view of its output. The words are ours. What changes stands
+last, so that a server's prefix cache serves every turn.
 """
 
 from collections.abc import Sequence
@@ -11,78 +11,7 @@ from rlm_mcp.conduct import Citation, Covered
 from rlm_mcp.types import CellResult, ContextInfo, Variable
 from rlm_mcp.words import clip, count, size
 
-SYSTEM = """\
-You answer a question about text that is too long to be shown to you. The text is a variable in
-a Python REPL. You look at it by writing code; what the code prints is shown to you, and you go on
-until you can answer.
-
-To run code, write one block:
-
-```repl
-print(len(context), context[:500])
-```
-
-Variables live on from block to block. In the REPL:
-- `context`: the whole text, a str. Several documents stand in it one after the other, each under
-  a line `=== path ===`.
-- `files`: a mapping of path -> text of that document. `files.at(offset)` turns an offset in
-  `context` into (path, line); `files("**/*.py")` are those whose path matches.
-- `lines`: the lines of `context`, cut when looked at: `lines[0]`, `lines[-20:]`.
-- `contexts`: all loaded texts by name, each with `.text` and `.files`; `context` and `files` are
-  the first one's.
-- `llm_query(prompt, context=None)`: asks a language model and returns its answer as a str. It sees
-  only what you pass. Use it to read, judge or summarise pieces that code cannot; {capacity}
-- `llm_query_batched(prompts)`: the same for a list, answered at the same time, in order. Prefer it
-  to a loop. An item that failed is a `Failed` value, not a str.
-- `rlm_query(prompt, context=None)` and `rlm_query_batched(prompts)`: {recursion}
-- `FINAL(value)`: ends the run with that answer. `FINAL_VAR("name")`: ends it with that variable.
-- `SHOW_VARS()`: lists your variables.
-{helpers}
-How to work:
-1. Look first: sizes, paths, a few hundred characters of what matters.
-2. {search} Count with code, not by eye.
-3. Ask sub-models only about pieces you have cut out, many in one batch.
-4. Put results into variables and print only what you need; long output is cut in the middle.
-5. Check the answer against the text, then call FINAL in a block.
-
-In the answer, name the places it rests on as `path:line` or `path:first-last`. {numbers}
-
-Common mistakes:
-- answering before looking, or from memory: the text may differ from what you know
-- writing FINAL next to code whose output you have not seen
-- printing whole documents instead of searching them
-- one sub-call per line: group many lines into one prompt
-- guessing line numbers instead of computing them
-"""
-
-SEARCH = "Search with code (`re`, `in`, loops over `files.items()`)."
-NUMBERS = """To get a line
-number:
-
-```repl
-import re
-for m in re.finditer(r"def main", context):
-    print(files.at(m.start()), context[m.start():m.start() + 120])
-```"""
-AT_HAND = "Functions at hand; `help()` lists more, `help(grep)` tells all of one:"
-SEARCH_HELPED = "Search with `grep`, then `read` around what it finds."
-NUMBERS_HELPED = """`grep` and
-`read` give them:
-
-```repl
-print(grep(r"def main", "*.py"))
-print(read("src/app.py", 40, 60))
-```"""
-
-CAPACITY_KNOWN = "one prompt may hold about {chars:,} characters."
 HUGE_BYTES = 1 << 30
-CAPACITY_UNKNOWN = "keep one prompt under about 12,000 characters."
-RECURSION_ON = (
-    "a sub-run with a REPL of its own over the\n  text you pass (yours if none). For parts that"
-    " need several steps; it costs many calls."
-)
-RECURSION_OFF = "here the same as llm_query."
-
 NO_CODE = """\
 There was no code block in that reply and no answer, so nothing was run. Write one block:
 
@@ -91,7 +20,13 @@ print(len(context))
 ```
 
 or, if you are done, a block that calls FINAL("your answer with its places")."""
-EXAMPLE_ANSWERS = frozenset({"the answer in words", "your answer with its places"})
+EXAMPLE_ANSWERS = frozenset(
+    {
+        "the answer in words",
+        "your answer with its places",
+        'payments, 41 times, mostly out of memory: app.log:812 "payments restarted (oom)"',
+    }
+)
 LOOK_FIRST = """\
 That answer was given before looking at the text, so it was not taken. Look with a code block first;
 if you are sure, give the same answer again."""
@@ -140,44 +75,6 @@ GIST_CHARS = 120
 MOST_GISTS = 30
 
 Loaded = tuple[ContextInfo, str]  # with the outline of its documents
-
-
-def system(
-    *,
-    window_tokens: int | None,
-    recursion: bool,
-    helpers: Sequence[str] = (),
-    dialect: str | None = None,
-) -> str:
-    """The system prompt of a run. `window_tokens` is the sub-model's window, None if unknown.
-
-    `helpers` are functions of the REPL, a line each. `dialect` is what the model must know of a
-    Python that is not the one it knows.
-    """
-    if window_tokens is None:
-        capacity = CAPACITY_UNKNOWN
-    else:
-        # Half the window at 3 characters a token: room for the reply and for dense text.
-        chars = round(window_tokens * 1.5, -3 if window_tokens > 4000 else -2)
-        capacity = CAPACITY_KNOWN.replace("{chars:,}", f"{chars:,.0f}")
-    parts = {
-        "{capacity}": capacity,
-        "{recursion}": RECURSION_ON if recursion else RECURSION_OFF,
-        "{helpers}": _listed(helpers),
-        "{search}": SEARCH_HELPED if helpers else SEARCH,
-        "{numbers}": NUMBERS_HELPED if helpers else NUMBERS,
-    }
-    words = SYSTEM
-    for name, part in parts.items():
-        words = words.replace(name, part)
-    return f"{words}\n\n{dialect}" if dialect else words
-
-
-def _listed(helpers: Sequence[str]) -> str:
-    if not helpers:
-        return ""
-    called = [line.partition("): ") for line in helpers]
-    return "\n".join(["", AT_HAND, *(f"- `{call})`: {does}" for call, _, does in called), ""])
 
 
 def task(query: str, loaded: Sequence[Loaded], variables: Sequence[Variable]) -> str:

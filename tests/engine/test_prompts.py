@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.engine import prompts
+from rlm_mcp.engine import briefing, prompts
 from rlm_mcp.engine.history import History
 from rlm_mcp.repl import toolbox
 from rlm_mcp.tokens import estimate_tokens
@@ -20,6 +20,10 @@ def context(name, documents, chars):
     )
 
 
+def means(window, *, recursion=False, **more):
+    return briefing.Means(window, window, 4, 8000, recursion, **more)
+
+
 def result(status="ok", output="", error=None, **fields):
     return CellResult("c1", status, output, len(output), error, 0.1, **fields)
 
@@ -29,19 +33,19 @@ def result(status="ok", output="", error=None, **fields):
     [("system-unknown-window.txt", None, False), ("system-32k-recursion.txt", 32_768, True)],
 )
 def test_the_system_prompt_is_the_golden_one(golden, name, window, recursion):
-    golden(name, prompts.system(window_tokens=window, recursion=recursion))
+    golden(name, briefing.system(means(window, recursion=recursion)))
 
 
 def test_a_repl_with_helpers_is_searched_with_them(golden):
-    prompt = prompts.system(window_tokens=32_768, recursion=False, helpers=toolbox.shown())
+    prompt = briefing.system(means(32_768, helpers=toolbox.shown()))
 
     golden("system-helpers.txt", prompt)
     assert {"grep", "read"} <= set(re.findall(r"^- `(\w+)\(", prompt, re.MULTILINE))
 
 
 def test_the_system_prompt_leaves_a_small_window_free(golden):
-    prompt = prompts.system(
-        window_tokens=8192, recursion=True, helpers=toolbox.shown(), dialect="No generators."
+    prompt = briefing.system(
+        means(8192, recursion=True, helpers=toolbox.shown(), dialect="No generators.")
     )
     assert prompt.endswith("\n\nNo generators.")
 

@@ -30,7 +30,24 @@ def test_what_looks_like_an_expression_is_looked_up(argument, found):
     assert evaluation(TextFinal("FINAL", argument)) == found
 
 
-@pytest.mark.parametrize(("text", "counts"), [("42", True), ("", False), (" \n", False)])
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [
+        ("42", True),
+        ("<module>", True),
+        ("the total is 42", True),
+        ("[1, 2]", True),
+        ("the answer is in app.py", True),
+        ("", False),
+        (" \n", False),
+        ("<answer>", False),
+        ("<the sum printed above>", False),
+        ("[insert the number here]", False),
+        ("{final_answer}", False),
+        ("the value printed above", False),
+        ("Your final answer here", False),
+    ],
+)
 def test_an_answer_says_something(text, counts):
     assert is_answer(text) == counts
 
@@ -42,6 +59,8 @@ def test_an_answer_says_something(text, counts):
         ("total = 41 + 1", "FINAL(str(total))", "42"),
         ("total = 41 + 1", "FINAL(total)", "42"),
         ("answer['content'] = 'it is 42'", "FINAL(answer)", "it is 42"),
+        ("total = 41 + 1", 'FINAL("total")', "42"),
+        ("total = 41 + 1", code("FINAL('{total}')"), "42"),
         ("x = 1", "FINAL(Paris)", "Paris"),
         ("x = 1", "FINAL(main.py)", "main.py"),
         ("x = 1", "FINAL(Smith and Jones)", "Smith and Jones"),

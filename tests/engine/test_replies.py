@@ -223,6 +223,42 @@ def test_no_answer_is_made_of_prose_of_code_or_of_a_placeholder(reply):
     assert parse(reply).final is None
 
 
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ("Done.\n\nFINAL()", ""),
+        ("FINAL(the answer in words)", "the answer in words"),
+        ("```repl\nx = 1\n```\nFINAL(<the sum printed above>)", "<the sum printed above>"),
+        ("FINAL(the answer in words)\nFINAL(42)", None),
+        ("```repl\nFINAL(x)\n```\nas FINAL(the answer in words)", None),
+        ("```repl\nFINAL(x)\n```\n\nFINAL(the answer in words)", None),
+    ],
+)
+def test_a_finish_that_says_nothing_is_kept_where_nothing_else_answers(reply, said):
+    hollow = parse(reply).hollow
+
+    assert (hollow and hollow.argument) == said
+
+
+@pytest.mark.parametrize(
+    ("second", "code", "final"),
+    [
+        ("FINAL('41')", ["a = 1\n"], TextFinal("FINAL", "41")),
+        ("FINAL(41)", ["a = 1\n"], TextFinal("FINAL", "41")),
+        ("FINAL(a)", ["a = 1\n", "FINAL(a)\n"], None),
+        ("print(a)\nFINAL(41)", ["a = 1\n", "print(a)\nFINAL(41)\n"], None),
+    ],
+)
+def test_a_literal_given_behind_code_rests_on_no_output(second, code, final):
+    reply = parse(f"```repl\na = 1\n```\nOutput: 41\n```repl\n{second}\n```")
+
+    assert (list(reply.code), reply.final) == (code, final)
+
+
+def test_a_block_whose_fence_lost_its_indent_is_code():
+    assert parse("```python\n    x = 1\n    y = 2\n    ```").code == ("x = 1\ny = 2\n",)
+
+
 def test_a_refused_finish_in_a_fence_is_not_run_as_code():
     assert parse("```\nFINAL(...)\n```").code == ()
 

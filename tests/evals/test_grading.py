@@ -31,7 +31,6 @@ PENDING = {
     "failures_counted",
     "failures_swallowed",
     "failures_that_stay",
-    "final_text_empty",
     "loop_inside_code",
     "one_call_a_line",
     "one_call_a_line_batched",

@@ -25,6 +25,14 @@ pytestmark = [pytest.mark.anyio, pytest.mark.needs("helpers")]
         ("llm_query(query='a', text='b')", "'<a>'"),
         ("llm_query_batched(questions=['a'])", "['<a>']"),
         ("llm_query_batched(queries=['a'], context='c')", "['<a>']"),
+        ("llm_query('a', chunk='b')", "'<a>'"),
+        ("llm_query([{'role': 'user', 'content': 'a'}])", "'<a>'"),
+        ("llm_query(messages=[{'role': 'user', 'content': 'a'}])", "'<a>'"),
+        ("llm_query({'prompt': 'a', 'context': 'b'})", "'<a>'"),
+        ("llm_query_batched([('a', 'x'), ('b', 'y')])", "['<a>', '<b>']"),
+        ("llm_query_batched([{'query': 'a', 'text': 'x'}])", "['<a>']"),
+        ("llm_query_batched('a', ['x', 'y'])", "['<a>', '<a>']"),
+        ("llm_query_batched(['a', 'b'], documents=['x', 'y'])", "['<a>', '<b>']"),
         ("from json import dumps as d\nd([1])", "'[1]'"),
         ("import json as j, math\nj.dumps([math.floor(1.5)])", "'[1]'"),
     ],
@@ -44,6 +52,12 @@ async def test_what_is_plainly_meant_is_done(repl, code, value):
         ),
         ("for x in 'ab':\n    %time x\nx", "[left out: `%time x`; there is no shell here]", "'b'"),
         ("len(“four”)", "[typographic quotes were read as plain ones]", "4"),
+        ("1 + 1\nThis prints it.", "[left out: `This prints it.`; it is no code]", "2"),
+        (
+            "llm_query('a', temperature=0)",
+            "[llm_query: `temperature` was left out; it cannot be set here]",
+            "'<a>'",
+        ),
     ],
 )
 async def test_what_is_changed_in_the_text_is_said(repl, code, said, value):
@@ -67,6 +81,32 @@ async def test_what_cannot_be_done_is_explained(repl, code, hint):
     assert hint in result.error
 
 
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("llm_query('a', colour='red')", "llm_query takes prompt, context and model"),
+        ("llm_query(['a', 'b'])", "llm_query_batched takes a list"),
+        ("llm_query_batched('a')", "llm_query takes one"),
+        ("llm_query()", "llm_query needs a prompt"),
+        ("x = (1\nThis is no end.", "SyntaxError"),
+    ],
+)
+async def test_what_is_not_plainly_meant_is_refused_in_words(repl, code, error):
+    await repl.open()
+    result = await repl.run(code)
+    assert result.status == "error"
+    assert error in result.error
+
+
+async def test_a_prompt_takes_its_text_along_in_whatever_form_it_comes(repl):
+    await repl.open()
+    await repl.run("llm_query_batched([('a', 'x'), {'prompt': 'a', 'text': 'x'}])")
+    await repl.run("llm_query('a', passage='x'); llm_query_batched('a', ['x'])")
+    asked = [request for call in repl.calls for request in call.requests]
+    assert [(each.prompt, each.context) for each in asked] == [("a", "x")] * len(asked)
+    assert len(asked) == 4
+
+
 @pytest.mark.parametrize("code", ["x = = 1", "“open", "def f(:\n    pass", "await"])
 async def test_what_is_not_plain_stays_the_error_it_is(repl, code):
     await repl.open()
@@ -88,6 +128,18 @@ async def test_what_is_not_plain_stays_the_error_it_is(repl, code):
         ("answer.content = 'x'\nanswer.ready = True", "x"),
         ("answer['content'] = 'x'; answer['ready'] = True", "x"),
         ("answer = {'content': 'x', 'ready': True}", "x"),
+        ("submit_answer('x')", "x"),
+        ("FINAL = 'x'", "x"),
+        ("v = 'x'\nFINAL('v')", "x"),
+        ("v = 'x'\nFINAL('{v}')", "x"),
+        ("v = 'x'\nSUBMIT('`v`')", "x"),
+        ("v = 'x'\nanswer['content'] = 'v'; answer['ready'] = True", "x"),
+        ("v = 'x'\nFINAL('v is it')", "v is it"),
+        ("def v(): pass\nFINAL('v')", "v"),
+        ("FINAL(None)", ""),
+        ("print('FINAL(x)')", "x"),
+        ("v = 'x'\nprint(f'FINAL({v})')", "x"),
+        ("v = 'x'\nprint(f'FINAL_ANSWER: {v}')", "x"),
     ],
 )
 async def test_an_answer_is_taken_by_whatever_name_it_is_given(repl, code, text):
@@ -95,6 +147,22 @@ async def test_an_answer_is_taken_by_whatever_name_it_is_given(repl, code, text)
     result = await repl.run(code)
     assert result.final is not None
     assert result.final.text == text
+
+
+@pytest.mark.parametrize(
+    "code", ["text = 'FINAL(x)'\nprint(text)", "print('call FINAL(x)')", "print('FINAL', 1)"]
+)
+async def test_text_that_is_printed_is_no_answer(repl, code):
+    await repl.open()
+    result = await repl.run(code)
+    assert (result.status, result.final) == ("ok", None)
+
+
+async def test_a_name_that_is_nearly_that_of_a_variable_leaves_its_value_as_a_draft(repl):
+    await repl.open()
+    result = await repl.run("total = 42\nFINAL_VAR('totl')")
+    assert (result.status, result.final, result.draft) == ("error", None, "42")
+    assert (await repl.run("FINAL_VAR('else')")).draft is None
 
 
 async def test_a_variable_may_have_the_name_of_another_harness_finish(repl):

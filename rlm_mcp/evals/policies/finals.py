@@ -109,7 +109,9 @@ POLICIES = (
     _hollow("FINAL(None)", "final_none", 21, "FINAL was empty|None"),
     _hollow("FINAL()", "final_without_value", 21, "TypeError|FINAL was empty"),
     Policy("ready_before_content", 21, _not_ready, "answer|content"),
-    Policy("final_text_empty", 21, ends_with("FINAL()"), "FINAL was empty", expects="flagged"),
+    Policy(
+        "final_text_empty", 21, ends_with("FINAL()"), "FINAL was empty|TypeError", expects="flagged"
+    ),
     Policy(
         "two_finals", 14, ends(lambda scene: fence(f"FINAL({scene.trial.guess!r})\nFINAL(total)"))
     ),

@@ -23,6 +23,9 @@ def code_of(reply):
     return [code.strip() for code in read(reply).code]
 
 
+KIMI = "<|tool_call_begin|>functions.python:0<|tool_call_argument_begin|>"
+
+
 @pytest.mark.parametrize(
     "reply",
     [
@@ -36,7 +39,7 @@ def code_of(reply):
         f'<tool_call>{{"name": "x", "arguments": "{{\\"code\\": \\"{PRINT}\\"}}"}}</tool_call>',
         f"<tool_call>\n{FUNCTION}\n</tool_call>",
         f"<tool_call>python\n<arg_key>code</arg_key>\n<arg_value>{PRINT}</arg_value>\n</tool_call>",
-        f'<|tool_call_begin|>functions.a:0<|tool_call_argument_begin|>{{"code": "{PRINT}"}}<|tool_call_end|>',
+        f'{KIMI}{{"code": "{PRINT}"}}<|tool_call_end|>',
         f"Thought: I look.\nAction: python\nAction Input: {PRINT}\nObservation: 12",
         f'Action: run\nAction Input: {{"code": "{PRINT}"}}',
         f"```python {PRINT} ```",

@@ -59,7 +59,7 @@ def _after_a_token_look(scene: Scene) -> str:
 POLICIES = (
     Policy("verifies_with_the_same_code", 20, _same_code, _AGAIN),
     Policy("verifies_with_the_same_output", 20, _same_output, _AGAIN),
-    Policy("verifies_a_little_more", 20, _one_more_look, _AGAIN),
+    Policy("verifies_a_little_more", 20, _one_more_look, _AGAIN, expects="flagged"),
     Policy("verifies_a_named_answer", 20, _named_answer, _AGAIN),
     Policy("asks_its_variables_for_ever", 20, ends(lambda _: fence("SHOW_VARS()")), _AGAIN),
     Policy("reads_the_first_part", 36, _first_lines, _PARTLY, expects="flagged"),

@@ -14,12 +14,12 @@ from rlm_mcp.conduct import Conduct, Recount
 from rlm_mcp.engine import briefing, prompts
 from rlm_mcp.engine.acceptance import Acceptance
 from rlm_mcp.engine.cells import Repl
-from rlm_mcp.engine.coverage import Coverage
 from rlm_mcp.engine.dialogue import Dialogue, Requests, reply_room
 from rlm_mcp.engine.direct import Direct
 from rlm_mcp.engine.drafts import Drafts, Strength, likely_answer
 from rlm_mcp.engine.finish import evaluation, is_answer, words_of
 from rlm_mcp.engine.history import History
+from rlm_mcp.engine.looks import literal_of, variable_shown
 from rlm_mcp.engine.outline import outline
 from rlm_mcp.engine.ports import Nest, Outcome, Ports, Question
 from rlm_mcp.engine.program import Program
@@ -74,24 +74,14 @@ class Node:
     _children: int = 0
     _requests: Requests = field(default_factory=Requests)
     _way: Route = field(init=False)
-    _coverage: Coverage = field(init=False)
     _acceptance: Acceptance = field(init=False)
     _repl: Repl = field(init=False)
     _subcalls: SubCalls = field(init=False)
     _dialogue: Dialogue = field(init=False)
 
     def __post_init__(self) -> None:
-        question, store = self.question, self.ports.store
-        self._way = question.route
-        self._coverage = Coverage(question.contexts, store)
-        self._acceptance = Acceptance(
-            contexts=question.contexts,
-            store=store,
-            coverage=self._coverage,
-            shape=question.shape,
-            cites=not question.node,
-            note=self.note,
-        )
+        self._way = self.question.route
+        self._acceptance = Acceptance(self.question, self.ports, self.program, self.note)
 
     def find(self, variables: tuple[Variable, ...]) -> None:
         """Take note of what the REPL holds from before: it answered other questions."""
@@ -169,7 +159,8 @@ class Node:
             sub=ports.sub,
             calls=ports.calls,
             nested=self._nested if recursion else None,
-            coverage=self._coverage,
+            coverage=self._acceptance.coverage,
+            failed=self._acceptance.failed,
             reply_tokens=reply_room(ports.reply_tokens, ports.sub.window_tokens),
             note=self.note,
         )
@@ -254,19 +245,22 @@ class Node:
         if given is not None:
             if given.cut:
                 self.note("The answer was longer than a run may return; its end is cut.")
-            return await self._accepted(given.text, last=last) if is_answer(given.text) else None
+            if not is_answer(given.text):
+                return None
+            is_stated = bool(reply.code) and literal_of(reply.code[-1]) is not None
+            return await self._accepted(given.text, last=last, is_stated=is_stated)
         if reply.final is None or not is_answer(reply.final.argument):
             return None
         self.drafts.offer(reply.final.argument, Strength.REFUSED)
         if not last and (reply.code or not has_looked):
             self._may_answer = True
             return None
-        return await self._accepted(reply.final.argument, last=last)
+        return await self._accepted(reply.final.argument, last=last, is_stated=True)
 
-    async def _accepted(self, text: str, *, last: bool) -> str | None:
+    async def _accepted(self, text: str, *, last: bool, is_stated: bool) -> str | None:
         """The answer if nothing speaks against it; else it is a draft."""
         may_object = not last and self._limit() is None
-        answer = await self._acceptance.take(text, may_object=may_object)
+        answer = await self._acceptance.take(text, may_object=may_object, is_stated=is_stated)
         if answer is None:
             self.drafts.offer(text, Strength.DRAFT)
         return answer
@@ -283,10 +277,9 @@ class Node:
             if (before := self._repeated(reply, results)) is not None:
                 parts.append(prompts.repeated(before))
         finals = [result.final.text for result in results if result.final]
-        finals += [reply.final.argument] if reply.final else []
+        finals += [each.argument for each in (reply.final, reply.hollow) if each]
         objection, self._acceptance.objection = self._acceptance.objection, None
-        if objection is None and (unread := await self._acceptance.unread()) is not None:
-            parts.append(unread)
+        parts += await self._acceptance.remarks() if results and objection is None else []
         if objection is not None:
             parts.append(objection)
         elif cut:
@@ -357,7 +350,9 @@ class Node:
         A variable goes before prose, because a last free-text reply often misses a value that sits
         in a variable (paper, appendix E.2).
         """
-        name = likely_answer(v for v in self.variables if v not in self._found)
+        mine = [each for each in self.variables if each not in self._found]
+        shown = (variable_shown(mine, output) for output in reversed(self.program.outputs))
+        name = likely_answer(mine) or next(filter(None, shown), None)
         if name is not None and self.drafts.strength < Strength.DRAFT:
             with contextlib.suppress(ReplError):
                 result = await self._run(f"FINAL_VAR({name!r})")
@@ -372,7 +367,7 @@ class Node:
             way=self._way.way,
             why=self._way.why,
             prefix_reuse=self._requests.reuse,
-            coverage=await self._coverage.covered(),
+            coverage=await self._acceptance.coverage.covered(),
             recount=recounted,
         )
 

@@ -8,8 +8,9 @@ from rlm_mcp.types import CellResult
 
 @dataclass(slots=True)
 class Program:
-    """Takes every cell that has ended."""
+    """Takes every cell that has ended. `still` counts the last cells that changed no variable."""
 
+    still: int = 0
     _cells: list[tuple[str, CellResult]] = field(default_factory=list)
     _shown: dict[str, tuple[str, int]] = field(default_factory=dict)
 
@@ -18,8 +19,20 @@ class Program:
         """Code and what it did."""
         return self._cells
 
+    @property
+    def codes(self) -> list[str]:
+        """The code of every cell."""
+        return [code for code, _ in self._cells]
+
+    @property
+    def outputs(self) -> list[str]:
+        """What every cell showed."""
+        return [result.output for _, result in self._cells]
+
     def add(self, code: str, result: CellResult) -> None:
         """Take the next cell."""
+        before = self._cells[-1][1].variables if self._cells else ()
+        self.still = self.still + 1 if result.variables == before else 0
         self._cells.append((code, result))
 
     def turn_like(self, code: str, result: CellResult, turn: int) -> int | None:

@@ -34,7 +34,7 @@ FINAL_BESIDE_CODE = """\
 The FINAL beside the code was not taken: it was written before the code had run. The output is
 above. If it supports the answer, call FINAL now."""
 FINAL_EMPTY = "FINAL was empty, so it was not taken. Call FINAL with the answer in words."
-FINAL_EXAMPLE = "That was the example, not an answer. Call FINAL with what you found."
+FINAL_EXAMPLE = "That was an example or a placeholder, no answer. Call FINAL with what you found."
 CUT = """\
 Your reply was cut at its limit of {tokens} tokens, so an answer in it was not taken. Be shorter:
 put a long answer into a variable with code, then call FINAL_VAR."""
@@ -59,6 +59,12 @@ words it rests on in double quotes: src/app.py:12 "def main(argv):"."""
 UNREAD = """\
 The answer was not taken yet: if the question is about all of the text, read the rest and mend the
 answer; if not, call FINAL again."""
+UNSEEN = """\
+The answer was not taken yet: no output shows {number}. Compute and print it with code, then call
+FINAL."""
+STILL = """\
+Your variables have not changed for three blocks: if one of them holds the answer, call FINAL_VAR
+with its name."""
 DOUBTS = "The answer was not taken yet. These places do not bear it out:"
 DOUBTS_CURE = """\
 Look them up (`grep`, `read`), then call FINAL with places and quotes as they stand in the text, or
@@ -205,6 +211,21 @@ def unread(lacking: Sequence[Covered]) -> str:
             f" not read: {holes}."
         )
     return "\n".join(parts)
+
+
+def unseen(number: str) -> str:
+    """A number in an answer that the model has seen nowhere."""
+    return UNSEEN.replace("{number}", number)
+
+
+def failed(number: int) -> str:
+    """Sub-calls without an answer, as the beginning of a sentence."""
+    return f"{count(number, 'sub-call')} failed"
+
+
+def part(taken: int, chars: int) -> str:
+    """A program that has looked at one slice of the text alone."""
+    return f"Code has worked on {taken:,} of {chars:,} characters of `context`."
 
 
 def doubts(citations: Sequence[Citation]) -> str:

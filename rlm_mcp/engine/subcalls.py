@@ -1,6 +1,6 @@
 """Answer what code in the REPL asks of models: leaf calls, batches, nested runs."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -27,6 +27,8 @@ LIMIT_WORDS: dict[StoppedBy, str] = {
 # A model that says nothing says something more often than not when it is asked again.
 ASKED_FOR_WORDS = 2
 SAME_CUT = 0.02
+LEFT_OF_A_TURN = 0.25
+LEAST_SHARED = 20
 
 Nested = Callable[[SubRequest], Awaitable[SubReply]]
 
@@ -49,7 +51,8 @@ class SubCalls:
 
     A prompt that a model has answered in this run is not asked again. Everything that goes wrong
     with one request is that request's error, in words the model can act on: a batch never fails as
-    a whole. `note` is told what the user should know.
+    a whole. `failed` are the prompts that have no answer yet; `note` is told what the user should
+    know.
     """
 
     node: str
@@ -58,23 +61,78 @@ class SubCalls:
     calls: Calls
     nested: Nested | None
     coverage: Coverage
+    failed: set[str]
     reply_tokens: int
     note: Callable[[str], None]
     turn: int = 0
+    _failed_in: int = 0
+    _turn_began: tuple[int, int] = (-1, 0)
     _count: int = field(default=0)
     _cuts: dict[str, list[int]] = field(default_factory=dict)
 
     async def answer(self, asked: CallAsked) -> Reply:
         """All replies to `asked`, in its order."""
+        if (refusal := self._overdrawn(asked)) is not None:
+            self._take_stock(asked, [refusal] * len(asked.requests))
+            return Reply(asked.call_id, (refusal,) * len(asked.requests))
         replies: dict[int, SubReply] = {}
         queue = iter(enumerate(asked.requests))
         workers = min(len(asked.requests), 2 * max(self.sub.slots, self.root.slots))
         async with anyio.create_task_group() as tasks:
             for _ in range(workers):
                 tasks.start_soon(self._work, asked, queue, replies)
-        answered = [n for n in range(len(asked.requests)) if replies[n].error is None]
-        await self.coverage.add([asked.requests[n].text for n in answered])
-        return Reply(asked.call_id, tuple(replies[n] for n in range(len(asked.requests))))
+        in_order = tuple(replies[n] for n in range(len(asked.requests)))
+        await self.coverage.add(self._take_stock(asked, in_order))
+        return Reply(asked.call_id, in_order)
+
+    def _is_known(self, request: SubRequest) -> bool:
+        model = named(request.model, self.root, self.sub)
+        return (
+            model is not None
+            and self.calls.memo.known(key_of(model.name, request.text)) is not None
+        )
+
+    def _take_stock(self, asked: CallAsked, replies: Sequence[SubReply]) -> list[str]:
+        """Note which prompts have failed, and give those that have not.
+
+        What failed is made good by the same prompt, or in a later turn by others of as much text.
+        """
+        texts = [request.text for request in asked.requests]
+        answered = [text for text, reply in zip(texts, replies, strict=True) if reply.error is None]
+        self.failed.difference_update(answered)
+        self.failed.update(set(texts).difference(answered))
+        if len(answered) < len(texts):
+            self._failed_in = self.turn
+        elif self.turn > self._failed_in and _chars(texts) >= _chars(self.failed):
+            self.failed.clear()
+        return answered
+
+    def _overdrawn(self, asked: CallAsked) -> SubReply | None:
+        """Why a call is refused before it is begun: it would use up what the run has left.
+
+        One turn's calls outside of batches may take three quarters of that, so that a loop over
+        lines leaves enough to do it better.
+        """
+        left = self.calls.ledger.calls_left()
+        if left is None:
+            return None
+        if self._turn_began[0] != self.turn:
+            self._turn_began = self.turn, left
+        at_first = self._turn_began[1]
+        new = sum(not self._is_known(request) for request in asked.requests)
+        if asked.batched and new >= left > 1:
+            return SubReply(
+                None,
+                f"not asked: {new:,} prompts are more than the {left - 1:,} calls left;"
+                " group several pieces into each prompt",
+            )
+        if not asked.batched and at_first >= LEAST_SHARED and left <= at_first * LEFT_OF_A_TURN:
+            return SubReply(
+                None,
+                f"not asked: this turn has used {at_first - left:,} of the {at_first:,} calls"
+                " left; group several pieces into each prompt",
+            )
+        return None
 
     async def _work(
         self,
@@ -169,3 +227,7 @@ class SubCalls:
             f" split the text into {pieces} or more pieces of at most"
             f" {int(len(prompt) * room * 0.8 / size):,} characters",
         )
+
+
+def _chars(texts: Iterable[str]) -> int:
+    return sum(map(len, texts))

@@ -178,7 +178,7 @@ async def test_an_answer_made_ready_by_a_cell_that_failed_must_be_made_ready_aga
 
 
 async def test_a_batch_that_spends_the_calls_leaves_one_for_the_answer(bench):
-    batch = "replies = llm_query_batched([f'p{n}' for n in range(20)])"
+    batch = "replies = llm_query_batched([f'p{n}' for n in range(8)])"
     root = ScriptedModel([code(batch), "FINAL_VAR(replies[0])"])
 
     answer = await bench.ask(root, calls=10)

@@ -11,6 +11,11 @@ from rlm_mcp.llm.scripted import ScriptedModel, ScriptedReply
 pytestmark = pytest.mark.anyio
 
 
+def seen(model):
+    """The last user message of the last request to a model."""
+    return model.requests[-1][-1].content
+
+
 def code(text):
     return f"```repl\n{text}\n```"
 
@@ -79,14 +84,57 @@ async def test_a_prompt_larger_than_the_window_is_not_sent_and_says_how_to_split
     assert "split the text into" in root.requests[-1][-1].content
 
 
-async def test_calls_beyond_the_budget_are_refused_one_by_one(bench):
-    batch = "r = llm_query_batched([f'p{n}' for n in range(6)])\n"
-    root = ScriptedModel([code(f"{batch}result = str([bool(x) for x in r])"), "Hm."])
+async def test_a_batch_beyond_the_calls_left_is_refused_whole_and_says_to_group(bench):
+    prompts = "[f'p{n}' for n in range(6)]"
+    root = ScriptedModel(
+        [
+            code(f"r = llm_query_batched({prompts})\nprint(r[0])"),
+            code(f"r = llm_query_batched([' '.join({prompts})])\nFINAL(r[0])"),
+        ]
+    )
 
-    answer = await bench.ask(root, calls=4)  # one for the first turn, one kept for the last word
+    answer = await bench.ask(root, calls=6)
 
-    assert (answer.stopped_by, answer.usage.calls) == ("calls", 4)
-    assert answer.text.count("True") == 2
+    assert "6 prompts are more than the 4 calls left" in seen(root)
+    assert (answer.text, answer.stopped_by, answer.sub.calls) == (
+        "[p0 p1 p2 p3 p4 p5]",
+        "answer",
+        1,
+    )
+    assert not any("failed" in note for note in answer.notes)  # it was made good
+
+
+async def test_prompts_that_are_known_do_not_count_against_the_calls_left(bench):
+    batch = "r = llm_query_batched([f'p{n}' for n in range(4)])"
+    root = ScriptedModel([code(batch), code(f"{batch}\nFINAL(r[3])")])
+
+    answer = await bench.ask(root, calls=8)
+
+    assert (answer.text, answer.sub.calls) == ("[p3]", 4)
+
+
+async def test_a_loop_of_single_calls_may_not_take_all_that_is_left(bench):
+    loop = "done = []\nfor n in range(100):\n    done.append(llm_query(f'p{n}'))"
+    root = ScriptedModel([code(loop), code("FINAL(len(done))")])
+
+    answer = await bench.ask(root, calls=41)
+
+    assert "group several pieces into each prompt" in seen(root)
+    assert (answer.text, answer.stopped_by) == ("30", "answer")  # three quarters of 40
+
+
+async def test_failed_calls_that_are_not_made_good_are_told_to_model_and_user(bench):
+    def sub(messages):
+        return ScriptedReply("no", status=400) if "p1" in messages[-1].content else "fine"
+
+    root = ScriptedModel(
+        [code("r = llm_query_batched(['p0', 'p1', 'p2'])\nprint(len(r))"), code("FINAL('ok')")]
+    )
+
+    answer = await bench.ask(root, sub=sub)
+
+    assert "1 sub-call failed: ask again" in seen(root)
+    assert answer.notes == ("1 sub-call failed, and nothing made up for it.",)
 
 
 async def test_a_model_the_run_does_not_have_is_refused_by_name(bench):

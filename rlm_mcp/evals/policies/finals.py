@@ -6,7 +6,7 @@ _ASKS = "no code block|call FINAL"
 _EXAMPLE = "example, not an answer|placeholder"
 
 
-def _beside(final: str, row: int, name: str, lesson: str = "beside the code") -> Policy:
+def _beside(final: str, row: int, name: str, lesson: str = "beside the code|placeholder") -> Policy:
     """Writes a finish next to the code, then does so again and again."""
     return Policy(
         name,

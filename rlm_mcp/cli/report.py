@@ -28,11 +28,11 @@ def places(citations: Sequence[Citation]) -> str:
     """How many places the answer names, whether they exist and whether their quotes stand there."""
     if not citations:
         return "none"
-    missing = [f"{each.path}:{each.start}" for each in citations if not each.found]
+    missing = [f"{each.path}:{each.start}" for each in citations if not each.found and each.start]
     doubted = [
-        f"{each.path}:{each.start}"
+        f"{each.path}:{each.start}" if each.start else each.path
         for each in citations
-        if each.found and each.check == "unverified"
+        if each.check == "unverified" and (each.found or not each.start)
     ]
     quoted = [each for each in citations if each.check in {"verified", "near"}]
     near = sum(each.check == "near" for each in quoted)

@@ -106,6 +106,17 @@ def fenced(text: str) -> str:
     return _NAMED.sub(_parsed, text)
 
 
+def form_of(text: str) -> str | None:
+    """How a reply gives its code, with `{code}` for it: in which fence or tag; else None."""
+    tags = [fence.tag for fence in find_fences(text) if fence.tag in PYTHON_TAGS]
+    if tags:
+        return f"```{tags[0]}\n{{code}}\n```"
+    tagged = _TAGGED.search(text)
+    if tagged is None or _tagged(tagged) == tagged[0]:
+        return None
+    return f"<{tagged['tag']}>\n{{code}}\n</{tagged['tag']}>"
+
+
 def _fence(code: str) -> str:
     return f"\n```python\n{code.strip(chr(10))}\n```\n"
 

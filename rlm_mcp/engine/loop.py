@@ -14,6 +14,7 @@ from rlm_mcp.conduct import Conduct, Recount
 from rlm_mcp.engine import briefing, prompts
 from rlm_mcp.engine.acceptance import Acceptance
 from rlm_mcp.engine.cells import Repl
+from rlm_mcp.engine.dialects import form_of
 from rlm_mcp.engine.dialogue import Dialogue, Requests, reply_room
 from rlm_mcp.engine.direct import Direct
 from rlm_mcp.engine.drafts import Drafts, Strength, likely_answer
@@ -72,6 +73,7 @@ class Node:
     _failed_turns: int = 0
     _may_answer: bool = False
     _children: int = 0
+    _form: str = prompts.BLOCK
     _requests: Requests = field(default_factory=Requests)
     _way: Route = field(init=False)
     _acceptance: Acceptance = field(init=False)
@@ -202,6 +204,8 @@ class Node:
         """The answer that a reply gives once its code has run; None if the model must go on."""
         text = strip_thinking(completion.text)
         reply = parse(text)
+        if reply.code:
+            self._form = form_of(text) or self._form
         cut = completion.finish_reason == "length"
         if cut:
             reply = replace(reply, final=None)
@@ -291,7 +295,7 @@ class Node:
         elif reply.final is not None and clean:
             parts.append(prompts.FINAL_BESIDE_CODE if reply.code else prompts.LOOK_FIRST)
         elif not results:
-            parts.append(prompts.NO_CODE)
+            parts.append(prompts.no_code(self._form))
         ledger = self.ports.calls.ledger
         parts.append(prompts.footer(self.turn, ledger.budget.turns, ledger.left()))
         self._dialogue.history.add_report("\n\n".join(parts))

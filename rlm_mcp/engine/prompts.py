@@ -12,12 +12,11 @@ from rlm_mcp.types import CellResult, ContextInfo, Variable
 from rlm_mcp.words import clip, count, size
 
 HUGE_BYTES = 1 << 30
+BLOCK = "```repl\n{code}\n```"
 NO_CODE = """\
 There was no code block in that reply and no answer, so nothing was run. Write one block:
 
-```repl
-print(len(context))
-```
+{block}
 
 or, if you are done, a block that calls FINAL("your answer with its places")."""
 EXAMPLE_ANSWERS = frozenset(
@@ -155,6 +154,11 @@ def footer(turn: int, turns: int | None, left: str) -> str:
     return f"{place} Left: {left}." if left else place
 
 
+def no_code(form: str) -> str:
+    """A reply in which nothing was to be run. `form` is how this model gives code."""
+    return NO_CODE.replace("{block}", form.replace("{code}", "print(len(context))"))
+
+
 def cut(tokens: int) -> str:
     """What a model is told whose reply was longer than it may be."""
     return CUT.replace("{tokens}", f"{tokens:,}")
@@ -231,12 +235,19 @@ def part(taken: int, chars: int) -> str:
 def doubts(citations: Sequence[Citation]) -> str:
     """Places of an answer that the text does not bear out."""
     lines = [
-        f"- {each.path}:{each.start}-{each.end}"
+        f"- {_place(each)}"
         + (f' "{clip(each.quote, QUOTE_CHARS)}"' if each.quote else "")
         + f": {each.reason}"
         for each in citations[:MOST_DOUBTS]
     ]
     return "\n".join([DOUBTS, *lines, DOUBTS_CURE])
+
+
+def _place(citation: Citation) -> str:
+    first, last = citation.claimed or (citation.start, citation.end)
+    if not first:
+        return citation.path
+    return f"{citation.path}:{first}" + (f"-{last}" if last != first else "")
 
 
 def repeated(turn: int) -> str:

@@ -107,10 +107,11 @@ def _places(result: RunResult) -> str:
 
 
 def _place(place: Place) -> str:
-    told = ", ".join(filter(None, [place.check, place.reason]))
-    if not place.found:
-        told = "no such lines"
-    return f"- {place.path}:{place.start}-{place.end}" + (f" ({told})" if told else "")
+    lines = f":{place.start}-{place.end}" if place.start else ""
+    told = place.reason or ("" if place.found else "no such lines")
+    if place.check:
+        told = f"{place.check}: {told}" if told else place.check
+    return f"- {place.path}{lines}" + (f" ({told})" if told else "")
 
 
 def _conduct_lines(result: RunResult) -> str:

@@ -204,3 +204,31 @@ def read_terminal(descriptor):
         pass  # Linux says so when the other side is closed
     os.close(descriptor)
     return b"".join(chunks).decode()
+
+
+async def test_an_estimate_prints_what_a_run_would_take_and_asks_nothing(desk, log):
+    desk.script = finds
+
+    code, out, _ = await desk.run("ask", "--estimate", log, "When?")
+    _, record, _ = await desk.run("ask", "--estimate", "--json", log, "When?")
+
+    plan = json.loads(record)
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert code == 0
+    assert plan["why"] in lines["asked"]
+    assert lines["calls"] == f"{plan['calls'][0]:,} to {plan['calls'][1]:,}"
+
+
+async def test_a_short_text_may_be_asked_about_directly(desk, log):
+    async def says(messages):
+        assert "2: boom at noon" in messages[-1].content
+        return 'At noon: log.txt:2 "boom at noon".'
+
+    desk.script = says
+
+    code, out, err = await desk.run("ask", "--strategy", "direct", log, "When did it go boom?")
+
+    assert (code, out) == (0, 'At noon: log.txt:2 "boom at noon".\n')
+    lines = dict(line.split(maxsplit=1) for line in err.splitlines())
+    assert lines["asked"].startswith("in one prompt")
+    assert lines["citations"] == "1, all found in the text; 1 quote verified"

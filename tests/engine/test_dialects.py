@@ -4,8 +4,9 @@ import importlib
 
 import pytest
 
-from rlm_mcp.engine.dialects import FUNCTIONS
+from rlm_mcp.engine.dialects import FUNCTIONS, form_of
 from rlm_mcp.engine.replies import TextFinal, parse, strip_thinking
+from rlm_mcp.llm.scripted import ScriptedModel
 from rlm_mcp.repl import toolbox
 
 PRINT = "print(context[:100])"
@@ -145,3 +146,26 @@ def test_every_helper_of_the_repl_may_be_called_as_a_tool():
     helpers = [importlib.import_module(f"rlm_mcp.repl.guest.helpers.{name}") for name in modules]
     assert len(helpers) > 3
     assert {name for helper in helpers for name in helper.__all__} <= FUNCTIONS
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("Look:\n```python\nprint(1)\n```", "```python\n{code}\n```"),
+        ("```repl\nprint(1)\n```", "```repl\n{code}\n```"),
+        ("<code>\nprint(1)\n</code>", "<code>\n{code}\n</code>"),
+        ('{"code": "print(1)"}', None),
+        ("I speak of <code> only.", None),
+    ],
+)
+def test_the_form_in_which_code_came_is_known(text, form):
+    assert form_of(text) == form
+
+
+@pytest.mark.anyio
+async def test_a_model_that_forgets_code_is_shown_its_own_form_of_it(bench):
+    root = ScriptedModel(["<code>\nx = 1\n</code>", "Let me think.", "<code>\nFINAL(1)\n</code>"])
+
+    await bench.ask(root)
+
+    assert "<code>\nprint(len(context))\n</code>" in root.requests[-1][-1].content

@@ -80,7 +80,7 @@ def test_reports_say_what_code_printed_and_what_went_wrong(golden):
 
 def test_refusals_and_footers_tell_what_to_do_next(golden):
     parts = [
-        prompts.NO_CODE,
+        prompts.no_code(prompts.BLOCK),
         prompts.LOOK_FIRST,
         prompts.FINAL_BESIDE_CODE,
         prompts.FINAL_EMPTY,

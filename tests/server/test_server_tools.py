@@ -241,3 +241,64 @@ async def test_a_schema_that_is_none_is_refused_before_a_model_is_asked(bench, e
 
     assert result.is_error
     assert "is no JSON Schema" in result.content[0].text
+
+
+async def test_an_estimate_asks_no_model_and_says_what_a_run_would_take(bench, era):
+    async with bench((), era, context_window=32_768) as b:
+        await b.call("load_context", text="word " * 200_000, name="long")
+        result = await b.client.call_tool("rlm_query", {"query": "Why?", "estimate": True})
+
+    told, plan = result.content[0].text, result.structured_content["plan"]
+    assert (result.structured_content["status"], result.structured_content["run_id"]) == (
+        "planned",
+        None,
+    )
+    assert plan["way"] == "rlm"
+    assert plan["calls"][0] < plan["calls"][1]
+    assert plan["tokens"][1] > 200_000
+    assert plan["why"] in told
+    assert f"{plan['calls'][1]:,} calls" in told
+    assert not b.model.requests
+
+
+async def test_a_short_text_is_asked_about_in_one_prompt_and_the_answer_says_so(bench, era):
+    async with bench(["It is alpha."], era, context_window=32_768) as b:
+        await b.call("load_context", text="alpha", name="greek")
+        result = await b.client.call_tool("rlm_query", {"query": "What is it?"})
+
+    answer = result.structured_content
+    assert (answer["answer"], answer["conduct"]["way"]) == ("It is alpha.", "direct")
+    assert answer["usage"]["calls"] == 1
+    assert f"Asked in one prompt: {answer['conduct']['why']}" in result.content[0].text
+
+
+async def test_a_caller_may_want_code_for_a_short_text_too(bench, era):
+    async with bench(["```repl\nFINAL(context)\n```"], era, context_window=32_768) as b:
+        await b.call("load_context", text="alpha", name="greek")
+        answer = await b.call("rlm_query", query="What is it?", strategy="rlm")
+
+    assert (answer["answer"], answer["conduct"]["way"]) == ("alpha", "rlm")
+
+
+async def test_quotes_and_pieces_read_are_told_with_the_answer(bench, era, notes):
+    (notes / "notes.txt").write_text("alpha beta\n" * 3000, encoding="utf-8")
+    program = (
+        "```repl\npieces = chunks('notes.txt', 1000)\nr = llm_query_batched(pieces[:4])\n```",
+        "```repl\nFINAL('It is notes.txt:7 \"alpha beta alpha beta\"')\n```",
+    )
+
+    def said(messages):
+        turn = sum(message.role == "assistant" for message in messages)
+        return program[turn] if messages[0].role == "system" else "fine"
+
+    async with bench(said, era) as b:
+        await b.call("load_context", source=str(notes))
+        result = await b.client.call_tool("rlm_query", {"query": "What is it?"})
+
+    (covered,) = result.structured_content["conduct"]["coverage"]
+    assert covered["read"] == 4 < covered["pieces"]
+    text = result.content[0].text
+    assert f"Read by sub-models: 4 of {covered['pieces']} pieces of" in text
+    (place,) = result.structured_content["citations"]
+    assert place["check"] == "verified"
+    assert "(verified" in text

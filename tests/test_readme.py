@@ -20,7 +20,7 @@ from rlm_mcp.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-MOST_LINES = 350
+MOST_LINES = 400
 UPDATE_GOLDEN = bool(os.environ.get("RLM_UPDATE_GOLDEN"))
 DEFAULTS = {"home": "the system's folder for user data"}
 
@@ -106,7 +106,7 @@ def answers(messages):
     [
         line
         for line in README.read_text(encoding="utf-8").splitlines()
-        if line.startswith("rlm-mcp ")
+        if line.startswith("rlm-mcp ask ")
     ],
 )
 async def test_its_commands_run(command):
@@ -116,6 +116,18 @@ async def test_its_commands_run(command):
 
     assert code == 0
     assert re.match(r"\d+ files, the first \S+:1\n", out)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("command", "words"), [("doctor --endpoint", "window"), ("grade", "solved")]
+)
+async def test_the_commands_that_try_a_model_run(command, words):
+    assert f"\nrlm-mcp {command}\n" in README.read_text(encoding="utf-8")
+
+    _, out = await run("-m", "rlm_mcp", *command.split())
+
+    assert words in out
 
 
 @pytest.mark.anyio

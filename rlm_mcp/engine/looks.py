@@ -5,12 +5,15 @@ were all. Neither can be told from the answer itself.
 """
 
 import ast
+import functools
 import re
 from collections.abc import Iterable, Sequence
 
 from rlm_mcp.engine.dialects import FUNCTIONS
 from rlm_mcp.engine.fences import syntax_of
 from rlm_mcp.types import Variable
+
+Span = tuple[int, int]
 
 # A number below this may be counted in one's head: two reasons, three files.
 COUNTED_IN_HEAD = 10
@@ -50,22 +53,29 @@ def part_taken(codes: Sequence[str], chars: int) -> int | None:
     Only slices with fixed bounds tell, and only where there is no other way to the text. None also
     where it has but looked.
     """
-    taken: list[tuple[int, int]] = []
+    taken: list[Span] = []
     for code in codes:
-        tree = syntax_of(code)
-        if tree is None:
-            continue
-        inside = {id(part) for node in ast.walk(tree) for part in _harmless(node, chars, taken)}
-        free = {
-            node.id
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Name) and id(node) not in inside
-        }
-        if free & _ALL_OF_IT:
+        spans = _slices(code, chars)
+        if spans is None:
             return None
+        taken += spans
     longest = max((end - start for start, end in taken), default=0)
     whole = sum(end - start for start, end in _joined(taken))
     return whole if longest > LOOK_CHARS and whole < chars else None
+
+
+@functools.lru_cache(256)
+def _slices(code: str, chars: int) -> tuple[Span, ...] | None:
+    """The known parts of `context` that code takes, None if it has another way to the text."""
+    tree = syntax_of(code)
+    if tree is None:
+        return ()
+    taken: list[Span] = []
+    inside = {id(part) for node in ast.walk(tree) for part in _harmless(node, chars, taken)}
+    free = {
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in inside
+    }
+    return None if free & _ALL_OF_IT else tuple(taken)
 
 
 def variable_shown(variables: Iterable[Variable], output: str) -> str | None:

@@ -26,11 +26,11 @@ def tokens_lost(
     if usage.estimated_calls or not usage.input_tokens:
         return None
     chars = sum(len(message.content) for message in messages)
-    if chars <= usage.input_tokens:
+    by_its_count = chars if tokens_per_char is None else chars * tokens_per_char
+    if usage.input_tokens >= min(chars, MOST_SHARE * by_its_count):
         return None
     sent = sum(estimate_tokens(message.content) for message in messages)
-    if tokens_per_char is not None:
-        sent = min(sent, round(chars * tokens_per_char))
+    sent = min(sent, round(by_its_count))
     is_lost = sent >= LEAST_TOKENS and usage.input_tokens < MOST_SHARE * sent
     return (sent, usage.input_tokens) if is_lost else None
 

@@ -14,6 +14,8 @@ PROBE_CHARS = 32
 LEAST_CHARS = 64
 MOST_SPANS = 64
 TRIED_PLACES = 8
+NEARBY_CHARS = 256 << 10
+BLOCK_BYTES = 8 << 20
 
 
 @dataclass(slots=True)
@@ -62,11 +64,16 @@ class Haystack:
         return sorted(found)
 
     def _place(self, text: str, start: int, end: int, near: int) -> tuple[Span, Span] | None:
-        """A stretch of `text` and the one of the context that is the same; the longest of a few."""
+        """A stretch of `text` and the one of the context that is the same.
+
+        Around `near` it is the longest of a few, because lines repeat; elsewhere the first.
+        """
         best = 0
         place: tuple[Span, Span] | None = None
         for middle in _middles(start, end):
-            for at in self._found(text[middle : middle + PROBE_CHARS], near, middle - start):
+            for at in self._places(text[middle : middle + PROBE_CHARS], near, middle - start):
+                if best >= LEAST_CHARS and at > near + NEARBY_CHARS:
+                    return place
                 before = _same_end(text[start:middle], self._read(at - (middle - start), at))
                 after = _same_start(text[middle:end], self._read(at, at + end - middle))
                 if before + after > best:
@@ -74,12 +81,15 @@ class Haystack:
                     place = (middle - before, middle + after), (at - before, at + after)
                 if 2 * best > end - start:
                     return place
-        return place if best >= LEAST_CHARS else None
+            if best >= LEAST_CHARS:
+                return place
+        return None
 
-    def _found(self, probe: str, near: int, ahead: int) -> Iterator[int]:
+    def _places(self, probe: str, near: int, ahead: int) -> Iterator[int]:
         """Where a probe stands, the likeliest first.
 
-        That is up to `ahead` characters behind `near`, then anywhere behind it, then in front.
+        That is up to `ahead` characters behind `near`, then a little behind that, then the first
+        place anywhere behind it, then the first in front.
         """
         codec, width = self.info.kind.codec, self.info.kind.width
         try:
@@ -88,28 +98,34 @@ class Haystack:
             return
         size = self.info.chars * width
         start = min(near * width, size)
-        last = min(size, start + ahead * width + len(needle))
-        if (expected := self._map.rfind(needle, start, last)) >= 0 and expected % width == 0:
+        expected = self._map.rfind(needle, start, start + ahead * width + len(needle))
+        if expected >= 0 and expected % width == 0:
             yield expected // width
-        for first, end in ((start, size), (0, min(size, start + len(needle)))):
-            at = first
-            for _ in range(TRIED_PLACES):
-                at = self._find(needle, at, end)
-                if at < 0:
-                    break
+        at, nearby = start, min(size, start + NEARBY_CHARS * width)
+        for _ in range(TRIED_PLACES):
+            at = self._find(needle, at, nearby)
+            if at < 0:
+                break
+            yield at // width
+            at += width
+        for first, last in ((nearby, size), (0, min(size, start + len(needle)))):
+            at = self._find(needle, max(first - len(needle), 0), last)
+            if at >= 0:
                 yield at // width
-                at += width
 
     def _find(self, needle: bytes, start: int, end: int) -> int:
         """The first place between two that is one of whole characters, -1 if there is none."""
         width = self.info.kind.width
-        while self.room > 0:
-            last = min(end, start + self.room)
+        while self.room > 0 and start + len(needle) <= end:
+            # A search holds up the event loop: no more than this at a time.
+            last = min(end, start + min(BLOCK_BYTES, self.room))
             at = self._map.find(needle, start, last)
-            self.room -= max((at if at >= 0 else last) - start, 0)
-            if at < 0 or at % width == 0:
+            self.room -= (at if at >= 0 else last) - start
+            if at >= 0 and at % width == 0:
                 return at
-            start = at + 1
+            if at < 0 and (last == end or not self.room):
+                return -1
+            start = at + 1 if at >= 0 else last - len(needle) + 1
         return -1
 
     def _read(self, start: int, end: int) -> str:

@@ -23,7 +23,8 @@ from rlm_mcp.types import ContextInfo
 
 Span = tuple[int, int]
 
-SEARCH_BYTES = 2 << 30
+# Beyond this nothing is said: what is not looked for cannot be called unread.
+SEARCH_BYTES = 256 << 20
 MOST_SPANS = 100_000
 MOST_MISSING = 5
 # Pieces follow each other if what lies between is small beside them, and are alike if most of them
@@ -69,8 +70,8 @@ class Coverage:
             self._room, left = haystack.room, rest
 
     async def covered(self) -> tuple[Covered, ...]:
-        """The texts that were read piece by piece; none where the store does not have them."""
-        if not any(len(spans) >= LEAST_PIECES for spans in self._spans.values()):
+        """The texts that were read piece by piece; none where that cannot be told."""
+        if self._room <= 0 or not any(len(spans) >= LEAST_PIECES for spans in self._spans.values()):
             return ()
         try:
             return await anyio.to_thread.run_sync(self._covered)

@@ -19,7 +19,7 @@ from rlm_mcp.errors import ReplError, StaleEpoch
 from rlm_mcp.types import CallAsked, Cell, CellResult, ReplSpec, Reply, SubReply
 
 MOST_CELLS = 40
-MOST_SECONDS = 10.0
+MOST_SECONDS = 5.0
 CLOSE_S = 5.0
 # Not those of places: what is cited is looked up in the text.
 _FIGURE = re.compile(r"(?<![\w.:/-])\d[\d,]*(?:\.\d+)?(?![\w/])(?!:\d)")
@@ -35,7 +35,7 @@ async def recount(
 ) -> Recount | None:
     """Whether the figures of an answer are reproduced; None if it has none or they cannot be.
 
-    The program must be short, have computed for 10 s at most and lost nothing. Takes its cells'
+    The program must be short, have computed for 5 s at most and lost nothing. Takes its cells'
     time once more.
     """
     cells = program.cells

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import orjson
 
-from rlm_mcp.conduct import Citation, Conduct
+from rlm_mcp.conduct import Citation, Conduct, Way
 from rlm_mcp.types import Budget, StoppedBy, Usage
 from rlm_mcp.words import sendable
 
@@ -25,7 +25,7 @@ CallOutcome = Literal["ok", "failed", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run began. `contexts` are (id, name) pairs."""
+    """A run began. `contexts` are (id, name) pairs, `schema` what its answer must fit, as JSON."""
 
     node: str
     query: str
@@ -34,6 +34,16 @@ class RunStarted:
     model: str
     sub_model: str
     budget: Budget
+    schema: str | None = None
+    way: Way = "rlm"
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """A run whose server had ended goes on in another process."""
+
+    node: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +91,10 @@ class CallRetried:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """A request ended. `usage` is None only if nothing is known of what a failed call used."""
+    """A request ended. `usage` is None only if nothing is known of what a failed call used.
+
+    `key` stands for all that was asked, of whom: the same for the same.
+    """
 
     node: str
     call: str
@@ -95,6 +108,8 @@ class CallEnded:
     usage: Usage | None
     error: str | None = None
     attempts: int = 1
+    key: str = ""
+    finish_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +147,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """A run ended with its best answer."""
+    """A run ended with its best answer. `key` stands for what a nested one was asked."""
 
     node: str
     stopped_by: StoppedBy
@@ -144,6 +159,7 @@ class RunEnded:
     seconds: float
     notes: tuple[str, ...] = ()
     conduct: Conduct = field(default_factory=Conduct)
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +173,7 @@ class RunFailed:
 
 Event = (
     RunStarted
+    | RunResumed
     | ReplReady
     | TurnStarted
     | CallStarted

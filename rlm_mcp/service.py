@@ -1,6 +1,5 @@
 """Sessions, contexts and runs of one process: what server, command line and library share."""
 
-import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +17,7 @@ from rlm_mcp.contexts.loader import load
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.engine.calls import Calls
 from rlm_mcp.engine.ledger import Ledger
+from rlm_mcp.engine.past import Onward, Past
 from rlm_mcp.engine.ports import Ports, Question
 from rlm_mcp.engine.route import Route, planned, route
 from rlm_mcp.engine.run import Run
@@ -37,6 +37,7 @@ from rlm_mcp.repl.local import LocalBackend
 from rlm_mcp.runs.costs import Costs, costs
 from rlm_mcp.runs.jobs import Job, Jobs
 from rlm_mcp.runs.journal import Journal, RunRow
+from rlm_mcp.runs.owner import is_elsewhere
 from rlm_mcp.runs.status import RunStatus
 from rlm_mcp.runs.trace import Trace, trace
 from rlm_mcp.settings import Settings
@@ -115,6 +116,12 @@ class Service:
             self._sessions[handle] = session
             return session
 
+    async def adopt(self, handle: str) -> Session:
+        """The session of that handle, opened anew if the process that had it has ended."""
+        if handle not in self._sessions:
+            self._sessions[handle] = Session(handle, await self.journal.claim(handle))
+        return self.session(handle)
+
     def session(self, handle: str) -> Session:
         """The open session of that handle.
 
@@ -179,20 +186,8 @@ class Service:
         """
         contexts, pair, way = await self._way(session, query)
         self.session(session.handle)  # finding a model may take long enough for its end
-        run_id = f"run_{secrets.token_urlsafe(9)}"
-        status = RunStatus()
-        sink = self.journal.sink(run_id, session.handle, session.epoch, (status, *sinks))
-        ports = Ports(
-            root=pair.root,
-            sub=pair.sub,
-            calls=Calls(Ledger(query.budget or self.settings.budget), sink),
-            backend=self.backend,
-            store=self.store,
-            limits=self.settings.limits,
-            reply_tokens=self.settings.max_output_tokens,
-        )
         question = Question(
-            run_id=run_id,
+            run_id=f"run_{secrets.token_urlsafe(9)}",
             node="",
             depth=0,
             query=sendable(query.text),
@@ -203,15 +198,47 @@ class Service:
             shape=None if query.schema is None else Shape(query.schema),
             route=way,
         )
+        ledger = Ledger(query.budget or self.settings.budget)
+        return self.launch(session, question, pair, ledger, sinks=sinks)
+
+    def launch(
+        self,
+        session: Session,
+        question: Question,
+        pair: ModelPair,
+        ledger: Ledger,
+        before: Sequence[Event] = (),
+        *,
+        sinks: Sequence[Sink] = (),
+    ) -> Job:
+        """Put a run to work; `before` are the events it has told already, if it is resumed."""
+        status = RunStatus()
+        kept = self.journal.sink(
+            question.run_id,
+            session.handle,
+            session.epoch,
+            (status, *sinks),
+            after=len(before),
+        )
+        calls = Calls(ledger, Onward(kept, before) if before else kept, past=Past.of(before))
+        ports = Ports(
+            root=pair.root,
+            sub=pair.sub,
+            calls=calls,
+            backend=self.backend,
+            store=self.store,
+            limits=self.settings.limits,
+            reply_tokens=self.settings.max_output_tokens,
+        )
         run = Run(question, ports, session)
-        job = Job(run_id, session.handle, status, run.cancel)
+        job = Job(question.run_id, session.handle, status, run.cancel)
 
         async def work() -> Answer:
             try:
                 return await run.answer()
             finally:
                 with anyio.move_on_after(WRITTEN_S, shield=True):
-                    await sink.written()
+                    await kept.written()
                 session.used_at = anyio.current_time()
 
         self.jobs.start(job, work)
@@ -305,11 +332,11 @@ class Service:
         ending = await self.journal.ending(run_id)
         if ending is not None:
             return _ended_view(row, ending.event)
-        if _alive(row.pid) and row.pid != os.getpid():
+        if is_elsewhere(row):
             return RunView(run_id, row.session, line="at work in another server process")
         gone = RunInterrupted(
             f"Run {run_id} was interrupted: the server that ran it has ended.",
-            "get_trace shows how far it came; ask again with rlm_query.",
+            "get_answer with resume=true goes on where it was; get_trace shows how far it came.",
         )
         return RunView(run_id, row.session, error=gone)
 
@@ -356,15 +383,3 @@ def _ended_view(row: RunRow, event: Event) -> RunView:
         conduct=event.conduct,
     )
     return RunView(row.id, row.session, answer=answer)
-
-
-def _alive(pid: int) -> bool:
-    if os.name == "nt":  # there, os.kill ends the process it is asked about
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

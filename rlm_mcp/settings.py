@@ -117,6 +117,9 @@ class Settings(BaseModel):
     wait_s: float = Field(
         default=45.0, ge=0, description="How long `rlm_query` waits before it hands out a run id."
     )
+    resume: bool = Field(
+        default=False, description="At start, go on with runs that a crash has interrupted."
+    )
     session_ttl_s: float = Field(
         default=3600.0, gt=0, description="Idle time after which a session ends."
     )

@@ -26,7 +26,8 @@ ARROWS = {
     "engine": {"engine", "llm", "repl", "contexts"},
     "runs": {"runs"},
     "service": {"engine", "runs", "llm", "repl", "contexts"},
-    "server": {"server", "service", "engine", "runs", "llm", "repl", "contexts"},
+    "resuming": {"service", "engine", "runs"},
+    "server": {"server", "resuming", "service", "engine", "runs", "llm", "repl", "contexts"},
     "library": {"service", "engine", "runs", "llm", "repl", "contexts"},
     "evals": {"evals", "library", "service", "engine", "runs", "llm"},
     "cli": {

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import anyio
 
 from rlm_mcp.engine.ledger import Admission, Ledger
-from rlm_mcp.engine.memo import Memo
+from rlm_mcp.engine.memo import Memo, key_of
+from rlm_mcp.engine.past import Past
 from rlm_mcp.errors import EndpointError
 from rlm_mcp.events import CallEnded, CallOutcome, CallRetried, CallStarted
 from rlm_mcp.protocols import Model, Sink
@@ -30,16 +31,22 @@ class CallSite:
     batch: int = 1
 
 
+def call_key(model: Model, messages: Sequence[Message]) -> str:
+    """The same for the same messages to the same model."""
+    return key_of(model.name, *(message.content for message in messages)).hex()
+
+
 @dataclass(frozen=True, slots=True)
 class Calls:
     """Asks models on behalf of a run. Who asks has had the call admitted by the ledger.
 
-    `memo` holds what sub-models have said in it.
+    `memo` holds what sub-models have said in it, `past` what a resumed run was answered before.
     """
 
     ledger: Ledger
     sink: Sink
     memo: Memo = field(default_factory=Memo)
+    past: Past = field(default_factory=Past)
 
     async def ask(
         self, model: Model, messages: Sequence[Message], site: CallSite, max_tokens: int
@@ -78,12 +85,13 @@ class Calls:
             outcome = "cancelled"
             raise
         finally:
-            self._end(model, site, outcome, result)
+            self._end(model, messages, site, outcome, result)
         return result
 
     def _end(
         self,
         model: Model,
+        messages: Sequence[Message],
         site: CallSite,
         outcome: CallOutcome,
         result: Completion | EndpointError | None,
@@ -106,5 +114,7 @@ class Calls:
                 usage=usage,
                 error=result.message if isinstance(result, EndpointError) else None,
                 attempts=completion.attempts if completion else 1,
+                key=call_key(model, messages),
+                finish_reason=completion.finish_reason if completion else None,
             )
         )

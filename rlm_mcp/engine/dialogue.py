@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rlm_mcp.engine.calls import Calls, CallSite
+from rlm_mcp.engine.calls import Calls, CallSite, call_key
 from rlm_mcp.engine.history import History
 from rlm_mcp.engine.ledger import Admission
 from rlm_mcp.engine.replies import strip_thinking
@@ -79,14 +79,8 @@ class Dialogue:
         self._make_room()
         while True:
             messages = self.history.messages
-            admission = self.calls.ledger.admit(self.node, "root", _chars(messages))
-            if not isinstance(admission, Admission):
-                return None
-            self.requests.count += 1
-            call = ".".join(filter(None, (self.node, f"r{self.requests.count}")))
-            site = CallSite(call, turn, admission)
             try:
-                completion = await self.calls.ask(self.model, messages, site, self.reply_tokens)
+                completion = await self._complete(messages, turn)
             except PromptTooLong:
                 if not self._fold():
                     raise
@@ -95,6 +89,8 @@ class Dialogue:
                 if not self._grow():
                     raise
                 continue
+            if completion is None:
+                return None
             self.requests.add(messages)
             lost = tokens_lost(messages, completion, self._tokens_per_char)
             if lost is not None and self._fold_cut(*lost):
@@ -105,6 +101,20 @@ class Dialogue:
             if strip_thinking(completion.text) or not may_resample:
                 return completion
             may_resample = False
+
+    async def _complete(self, messages: Sequence[Message], turn: int) -> Completion | None:
+        """The reply to one request, that of before in a resumed run; None if none may be made."""
+        call = ".".join(filter(None, (self.node, f"r{self.requests.count + 1}")))
+        known = self.calls.past.root(call, call_key(self.model, messages))
+        if known is None:
+            admission = self.calls.ledger.admit(self.node, "root", _chars(messages))
+            if not isinstance(admission, Admission):
+                return None
+            self.requests.count += 1
+            site = CallSite(call, turn, admission)
+            return await self.calls.ask(self.model, messages, site, self.reply_tokens)
+        self.requests.count += 1
+        return known
 
     def _make_room(self) -> None:
         """Fold well before the window is full, and enough at once that it is seldom."""

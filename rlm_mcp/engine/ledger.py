@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from rlm_mcp.events import CallRole
+from rlm_mcp.events import CallEnded, CallRole
 from rlm_mcp.types import Budget, StoppedBy, Usage
 
 CHARS_PER_TOKEN = 3
@@ -28,12 +28,14 @@ class Ledger:
     so that calls in parallel do not overspend `calls`, and `tokens` only by replies under way. The
     last call is kept for the top node's root model: it turns what was found into an answer.
 
-    `unpriced` names models whose calls have no known cost: a cost limit cannot count those.
+    `seconds_before` are those of the process that had the run before. `unpriced` names models whose
+    calls have no known cost: a cost limit cannot count those.
     """
 
     budget: Budget
     spent: Usage = field(default_factory=Usage)
     admitted: int = 0
+    seconds_before: float = 0.0
     unpriced: set[str] = field(default_factory=set)
     _by_place: dict[tuple[str, CallRole], Usage] = field(default_factory=lambda: defaultdict(Usage))
     _aside_tokens: int = 0
@@ -42,7 +44,7 @@ class Ledger:
 
     def start(self) -> None:
         """Begin to count seconds anew: the time before was spent waiting for a turn."""
-        self._began = anyio.current_time()
+        self._began = anyio.current_time() - self.seconds_before
 
     @property
     def seconds(self) -> float:
@@ -87,6 +89,11 @@ class Ledger:
         self.admitted += 1
         self._aside_tokens += admission.tokens
         return admission
+
+    def restore(self, call: CallEnded) -> None:
+        """Count a call that was made before this process took the run over."""
+        self.admitted += 1
+        self.settle(Admission(call.node, call.role, 0), call.model, call.usage or Usage(calls=1))
 
     def settle(self, admission: Admission, model: str, usage: Usage) -> None:
         """Add what an admitted call used."""

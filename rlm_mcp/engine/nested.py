@@ -7,7 +7,7 @@ import anyio
 from rlm_mcp.contexts.loader import load
 from rlm_mcp.engine.loop import Node
 from rlm_mcp.engine.ports import Outcome, Ports, Question
-from rlm_mcp.engine.subcalls import refused
+from rlm_mcp.engine.subcalls import nested_key, refused
 from rlm_mcp.errors import RlmError
 from rlm_mcp.events import RunEnded, RunFailed, RunStarted
 from rlm_mcp.types import SubReply, SubRequest
@@ -35,7 +35,7 @@ async def nest(question: Question, ports: Ports, request: SubRequest) -> SubRepl
             if request.context is not None:
                 contexts = (await load(ports.store, (), text=request.context, name="text"),)
             node = Node(replace(question, contexts=contexts, handle=handle), ports, nest)
-            return await _solved(node)
+            return await _solved(node, nested_key(request).hex())
         except RlmError as error:
             return SubReply(None, f"{error.message} {error.hint}")
         finally:
@@ -43,7 +43,7 @@ async def nest(question: Question, ports: Ports, request: SubRequest) -> SubRepl
                 await ports.backend.close(handle)
 
 
-async def _solved(node: Node) -> SubReply:
+async def _solved(node: Node, key: str) -> SubReply:
     question, ports = node.question, node.ports
     ledger, sink = ports.calls.ledger, ports.calls.sink
     sink.emit(
@@ -66,7 +66,7 @@ async def _solved(node: Node) -> SubReply:
     except anyio.get_cancelled_exc_class():
         sink.emit(_ended(node, Outcome(node.drafts.text, "cancelled"), began))
         raise
-    sink.emit(_ended(node, outcome, began))
+    sink.emit(replace(_ended(node, outcome, began), key=key))
     if outcome.stopped_by == "answer":
         return SubReply(outcome.text)
     best = clip(outcome.text, DRAFT_CHARS) or "nothing"

@@ -97,6 +97,9 @@ class Run:
             model=self.ports.root.name,
             sub_model=self.ports.sub.name,
             budget=self.ports.calls.ledger.budget,
+            schema=None if self.question.shape is None else self.question.shape.text,
+            way=self.question.route.way,
+            why=self.question.route.why,
         )
 
     async def _finish(self, node: Node, outcome: Outcome, conduct: Conduct) -> Answer:

@@ -6,7 +6,7 @@ from functools import partial
 
 import anyio
 
-from rlm_mcp.engine.calls import Calls, CallSite
+from rlm_mcp.engine.calls import Calls, CallSite, call_key
 from rlm_mcp.engine.coverage import Coverage
 from rlm_mcp.engine.ledger import Admission
 from rlm_mcp.engine.memo import key_of
@@ -43,6 +43,11 @@ def named(name: str | None, root: Model, sub: Model) -> Model | None:
     if name is None or name in {sub.name, "sub", "auto"}:
         return sub
     return root if name in {root.name, "root"} else None
+
+
+def nested_key(request: SubRequest) -> bytes:
+    """The same for the same question to a nested run, about the same text."""
+    return key_of("rlm", request.prompt, *(() if request.context is None else (request.context,)))
 
 
 @dataclass(slots=True)
@@ -142,10 +147,18 @@ class SubCalls:
     ) -> None:
         for index, request in queue:
             if asked.kind == "rlm" and self.nested is not None:
-                misfit = self._misfit(request.prompt, self.root)
-                replies[index] = misfit or await self.nested(request)
+                replies[index] = await self._below(request)
             else:
                 replies[index] = await self._leaf(request, len(asked.requests))
+
+    async def _below(self, request: SubRequest) -> SubReply:
+        """The answer of a nested run; what was answered once is not worked on again."""
+        assert self.nested is not None
+        if (misfit := self._misfit(request.prompt, self.root)) is not None:
+            return misfit
+        key = nested_key(request)
+        known = self.calls.past.nested(key.hex())
+        return known or await self.calls.memo.reply(key, partial(self.nested, request))
 
     async def _leaf(self, request: SubRequest, batch: int) -> SubReply:
         model = named(request.model, self.root, self.sub)
@@ -170,13 +183,16 @@ class SubCalls:
 
     async def _ask_once(self, model: Model, prompt: str, batch: int) -> SubReply | None:
         """The reply to a prompt; None if the model said nothing."""
+        messages = (Message("user", prompt),)
+        if (known := self.calls.past.sub(call_key(model, messages))) is not None:
+            return self._reply(known)
         admission = self.calls.ledger.admit(self.node, "sub", len(prompt))
         if not isinstance(admission, Admission):
             return refused(admission)
         self._count += 1
-        call = ".".join(filter(None, (self.node, f"s{self._count}")))
+        number = self.calls.past.asked(self.node) + self._count
+        call = ".".join(filter(None, (self.node, f"s{number}")))
         site = CallSite(call, self.turn, admission, batch)
-        messages = (Message("user", prompt),)
         try:
             completion = await self.calls.ask(model, messages, site, self.reply_tokens)
         except EndpointError as error:

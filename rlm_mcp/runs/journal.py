@@ -112,9 +112,25 @@ class Journal:
         """Take the session over: the next epoch. Older holders can append no more."""
         return await self._writer.claim(session)
 
-    def sink(self, run: str, session: str, epoch: int, behind: Sequence[Sink] = ()) -> JournalSink:
-        """Where the events of one run go; those `behind` are told of what is in the file."""
-        return JournalSink(self._writer, run, session, epoch, behind)
+    def sink(
+        self,
+        run: str,
+        session: str,
+        epoch: int,
+        behind: Sequence[Sink] = (),
+        *,
+        after: int = 0,
+    ) -> JournalSink:
+        """Where the events of one run go; those `behind` are told of what is in the file.
+
+        `after` is the number of the run's last event so far.
+        """
+        return JournalSink(self._writer, run, (session, epoch), behind, after)
+
+    async def unfinished(self) -> list[RunRow]:
+        """The runs without an end, the oldest first: at work in some process, or interrupted."""
+        rows = await self._read("SELECT * FROM runs WHERE phase = 'running' ORDER BY started", ())
+        return [RunRow(*row) for row in rows]
 
     async def run(self, run_id: str) -> RunRow:
         """One run.

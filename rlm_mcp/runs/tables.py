@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlm_mcp.events import CallEnded, Event, RunEnded, RunFailed, RunStarted
+from rlm_mcp.events import CallEnded, Event, RunEnded, RunFailed, RunResumed, RunStarted
 
 SCHEMA_VERSION = 2
 SCHEMA = """
@@ -37,6 +37,7 @@ CLAIM = """
 INSERT INTO sessions VALUES (?, 1) ON CONFLICT (handle) DO UPDATE SET epoch = epoch + 1
 RETURNING epoch
 """
+TAKE_OVER = "UPDATE runs SET pid = ? WHERE id = ?"
 END_RUN = "UPDATE runs SET ended = ?, phase = ? WHERE id = ?"
 
 
@@ -107,6 +108,8 @@ def add(db: sqlite3.Connection, session: str, entries: Sequence[Entry]) -> None:
             case RunStarted(node="") as run:
                 names = (run.query, run.model, run.sub_model)
                 db.execute(ADD_RUN, (entry.run, session, *names, entry.at, os.getpid()))
+            case RunResumed(node=""):
+                db.execute(TAKE_OVER, (os.getpid(), entry.run))
             case RunEnded(node=""):
                 db.execute(END_RUN, (entry.at, "done", entry.run))
             case RunFailed(node=""):

@@ -151,15 +151,19 @@ class JournalSink:
     """
 
     def __init__(
-        self, writer: Writer, run: str, session: str, epoch: int, behind: Sequence[Sink]
+        self,
+        writer: Writer,
+        run: str,
+        session: tuple[str, int],
+        behind: Sequence[Sink],
+        after: int = 0,
     ) -> None:
-        self.session = session
-        self.epoch = epoch
+        self.session, self.epoch = session
         self.failure: Exception | None = None
         self._writer = writer
         self._run = run
         self._behind = behind
-        self._seq = 0
+        self._seq = after
 
     def emit(self, event: Event) -> None:
         """Have one event kept.

@@ -69,7 +69,8 @@ class App:
     async def _hold(self) -> None:
         """Open the service and keep it until `close`; a failure to open is every call's answer."""
         # Half of what our modules cost to import, and a host that lists tools needs none of it.
-        from rlm_mcp.service import open_service  # noqa: PLC0415 - see above
+        from rlm_mcp.resuming import resume_all  # noqa: PLC0415 - see above
+        from rlm_mcp.service import open_service  # noqa: PLC0415 - likewise
 
         # Shielded: clean-up must not be cut short by what cancels the transport.
         with anyio.CancelScope(shield=True) as scope:
@@ -77,6 +78,8 @@ class App:
                 async with open_service(self.settings) as service:
                     self._service = service
                     self._opened.set()
+                    if self.settings.resume:
+                        await resume_all(service)
                     await self._closing.wait()
                     scope.deadline = anyio.current_time() + CLOSE_S
                     await service.stop_runs()

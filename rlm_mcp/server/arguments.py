@@ -83,6 +83,7 @@ class GetAnswer(Arguments):
 
     run_id: str
     wait_s: WaitS = None
+    resume: bool = Field(default=False, description="Go on with an interrupted run.")
 
 
 class CancelQuery(Arguments):

@@ -105,9 +105,13 @@ async def rlm_query(app: App, request: Request, asked: arguments.RlmQuery) -> To
 
 
 async def get_answer(app: App, request: Request, asked: arguments.GetAnswer) -> Told:
-    """Wait for a run that was started before; who stops waiting leaves it alone."""
+    """Wait for a run that was started before, or go on with it; who leaves leaves it alone."""
     service = await app.service()
     job = service.jobs.find(asked.run_id)
+    if job is None and asked.resume:
+        from rlm_mcp.resuming import resume  # noqa: PLC0415 - imports the engine, see app.service()
+
+        job = await resume(service, asked.run_id)
     if job is not None:
         async with reporting(request.session, job.status.line):
             await job.wait(app.settings.wait_s if asked.wait_s is None else asked.wait_s)

@@ -1,0 +1,63 @@
+"""Kills the server of a scripted run at random moments; each run must go on to the same answer.
+
+python tests/perf/crash.py [KILLS]
+"""
+
+import random
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import anyio
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
+from test_resume import ANSWER, CHILD, TEXT, Endpoint, settings
+
+from rlm_mcp.llm.scripted import serve
+from rlm_mcp.resuming import resume
+from rlm_mcp.service import open_service
+
+NEVER = 10**9
+SLOTS = 4
+LATENCY_S = 0.02
+LONGEST_S = 1.2
+
+
+async def one(home: Path, text: Path, chosen: random.Random) -> tuple[str, int]:
+    """How a run ended that was killed at a random moment, and how many requests were in vain."""
+    endpoint = Endpoint(NEVER)
+    async with serve(endpoint.play, latency_s=LATENCY_S, slots=SLOTS) as server:
+        command = [sys.executable, str(CHILD), str(home), server.url, str(text)]
+        async with await anyio.open_process(command, stderr=subprocess.DEVNULL) as child:
+            run_id = (await child.stdout.receive()).decode().strip()
+            with anyio.move_on_after(chosen.uniform(0, LONGEST_S)):
+                await child.wait()
+            if child.returncode is None:
+                child.kill()
+            await child.wait()
+        async with open_service(settings(home, server.url)) as service:
+            await resume(service, run_id)
+            view = await service.view(run_id, wait_s=60)
+            spent = (await service.costs("run", run_id)).total
+    assert view.answer is not None, view.error
+    how = "the same answer" if view.answer.text == ANSWER else view.answer.text
+    return how, endpoint.asked.total() - (spent.usage.calls - spent.cancelled)
+
+
+async def main(kills: int) -> None:
+    chosen, ends, twice = random.Random(1), Counter[str](), Counter[int]()
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(folder, "entries.log")
+        await anyio.Path(text).write_text(TEXT, encoding="utf-8")
+        for _ in range(kills):
+            how, again = await one(Path(folder, "home"), text, chosen)
+            ends[how] += 1
+            twice[again] += 1
+    print(f"{kills} kills: {dict(ends)}")
+    print(f"calls made twice: {dict(sorted(twice.items()))} (at most {SLOTS} are in flight)")
+
+
+if __name__ == "__main__":
+    anyio.run(main, int(sys.argv[1]) if len(sys.argv) > 1 else 200)

@@ -35,9 +35,10 @@ class Citation:
 class Covered:
     """A text that sub-models were given piece by piece: how many pieces, of how many it has.
 
-    `missing` are the first stretches no sub-model has answered for, as characters of the context.
+    `missing` are the first stretches no sub-model has answered for, as characters of `context`.
     """
 
+    context: str
     name: str
     read: int
     pieces: int

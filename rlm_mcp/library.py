@@ -141,7 +141,9 @@ class AsyncRLM:
         assert job.outcome is not None
         return job.outcome
 
-    async def plan(self, context: Context | None = None, *, query: str) -> Plan:
+    async def plan(
+        self, context: Context | None = None, *, query: str, strategy: Strategy | None = None
+    ) -> Plan:
         """How `query` would be asked and about what that takes; asks no model.
 
         Raises:
@@ -150,7 +152,7 @@ class AsyncRLM:
         service, session = await self._opened()
         if context is not None:
             await _load(service, session, context)
-        return await service.plan(session, Query(query, models=self._models))
+        return await service.plan(session, Query(query, models=self._models, strategy=strategy))
 
     async def cost_summary(self) -> Costs:
         """What was used since the start or the last `reset`: root, sub, total and by model."""
@@ -233,9 +235,11 @@ class RLM:
             lambda: self._rlm.answer(context, query=query, schema=schema, strategy=strategy)
         )
 
-    def plan(self, context: Context | None = None, *, query: str) -> Plan:
+    def plan(
+        self, context: Context | None = None, *, query: str, strategy: Strategy | None = None
+    ) -> Plan:
         """See `AsyncRLM.plan`."""
-        return self._wait(lambda: self._rlm.plan(context, query=query))
+        return self._wait(lambda: self._rlm.plan(context, query=query, strategy=strategy))
 
     def cost_summary(self) -> Costs:
         """See `AsyncRLM.cost_summary`."""

@@ -36,7 +36,8 @@ def places(citations: Sequence[Citation]) -> str:
     ]
     quoted = [each for each in citations if each.check in {"verified", "near"}]
     near = sum(each.check == "near" for each in quoted)
-    parts = [f"{len(citations):,}" + ("" if missing else ", all found in the text")]
+    is_sound = not missing and not doubted
+    parts = [f"{len(citations):,}" + (", all found in the text" if is_sound else "")]
     if quoted:
         alike = f", {near:,} of them nearly" if near else ""
         parts.append(f"{count(len(quoted), 'quote')} verified{alike}")
@@ -71,9 +72,9 @@ def conduct(of: Conduct) -> list[tuple[str, str]]:
         for each in of.coverage
     ]
     if of.recount == "reproduced":
-        lines.append(("checked", "the program, run again from the start, gave the same"))
+        lines.append(("checked", "run again from the start, the program gave the same figures"))
     if of.recount == "differs":
-        lines.append(("checked", "the program, run again, gave something else: see its figures"))
+        lines.append(("checked", "run again from the start, the program gave other figures"))
     return lines
 
 

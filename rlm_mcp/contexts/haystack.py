@@ -75,7 +75,7 @@ class Haystack:
                 if best >= LEAST_CHARS and at > near + NEARBY_CHARS:
                     return place
                 before = _same_end(text[start:middle], self._read(at - (middle - start), at))
-                after = _same_start(text[middle:end], self._read(at, at + end - middle))
+                after = same_start(text[middle:end], self._read(at, at + end - middle))
                 if before + after > best:
                     best = before + after
                     place = (middle - before, middle + after), (at - before, at + after)
@@ -141,7 +141,8 @@ def _middles(start: int, end: int) -> tuple[int, ...]:
     return tuple(start + room * eighth // 8 for eighth in (4, 2, 6))
 
 
-def _same_start(one: str, other: str) -> int:
+def same_start(one: str, other: str) -> int:
+    """How many characters two texts have in common from their beginning on."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2
@@ -153,4 +154,4 @@ def _same_start(one: str, other: str) -> int:
 
 
 def _same_end(one: str, other: str) -> int:
-    return _same_start(one[::-1], other[::-1])
+    return same_start(one[::-1], other[::-1])

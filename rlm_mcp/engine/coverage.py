@@ -16,10 +16,10 @@ import anyio.to_thread
 
 from rlm_mcp.conduct import Covered
 from rlm_mcp.contexts.catalogue import Catalogue
-from rlm_mcp.contexts.haystack import Haystack
+from rlm_mcp.contexts.haystack import Haystack, same_start
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.errors import RlmError
-from rlm_mcp.types import ContextInfo
+from rlm_mcp.types import ContextInfo, Document
 
 Span = tuple[int, int]
 
@@ -33,28 +33,36 @@ NEXT_TO = 0.1
 HEADER_CHARS = 300
 LEAST_PIECES = 3
 ALIKE = 0.5
+# Documents may lose blank lines at their ends, and lines their numbers.
+BORDER_CHARS = 64
+OWN_WORDS_CHARS = 1_000
+OWN_WORDS = 0.1
 # What is less than this of a piece is a border, not a piece that was left out.
 BORDER = 0.25
 
 
 @dataclass(slots=True)
 class Coverage:
-    """What was read of `contexts`. Give it every prompt that a sub-model has answered."""
+    """What was read of `contexts`. Give it every prompt that a sub-model has answered.
+
+    Of a context of which some prompt held text that could not be placed nothing is said.
+    """
 
     contexts: Sequence[ContextInfo]
     store: ContextStore
     _room: int = SEARCH_BYTES
     _spans: dict[str, list[Span]] = field(default_factory=dict)
+    _untold: set[str] = field(default_factory=set)
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def add(self, prompts: Sequence[str]) -> None:
-        """Note where the text in these prompts stands. What cannot be looked up is left out."""
+        """Note where the text in these prompts stands."""
         if self._room > 0 and self.contexts:
             async with self._lock:
                 await anyio.to_thread.run_sync(self._add, prompts)
 
     def _add(self, prompts: Sequence[str]) -> None:
-        left = list(prompts)
+        left, around = list(prompts), _around(prompts)
         for info in self.contexts:
             spans = self._spans.setdefault(info.id, [])
             near, rest = spans[-1][1] if spans else 0, []
@@ -62,11 +70,18 @@ class Coverage:
                 with Haystack(info, self._room) as haystack:
                     for prompt in left:
                         found = haystack.spans(prompt, near)
-                        spans += found[: MOST_SPANS - len(spans)]
-                        near = found[-1][1] if found else near
-                        rest += [] if found else [prompt]
+                        if not found:
+                            rest.append(prompt)
+                            continue
+                        near = found[-1][1]
+                        spans += _merged(found)
+                        if len(prompt) - around - _chars(found) > _unplaced(prompt):
+                            self._untold.add(info.id)
             except OSError:
                 continue
+            if len(spans) > MOST_SPANS:
+                self._untold.add(info.id)
+                spans.clear()
             self._room, left = haystack.room, rest
 
     async def covered(self) -> tuple[Covered, ...]:
@@ -82,6 +97,7 @@ class Coverage:
         found = (
             covered(self.store.catalogue(info.id), self._spans.get(info.id, ()), info.name)
             for info in self.contexts
+            if info.id not in self._untold
         )
         return tuple(each for each in found if each is not None)
 
@@ -109,26 +125,64 @@ def covered(catalogue: Catalogue, spans: Sequence[Span], name: str) -> Covered |
     ]
     lacking = sum(max(1, round((end - start) / size)) for start, end in missing)
     named = name if len(regions) != 1 or len(catalogue.documents) < 2 else _named(catalogue, pieces)
-    return Covered(named, len(pieces), len(pieces) + lacking, tuple(missing[:MOST_MISSING]))
+    return Covered(name, named, len(pieces), len(pieces) + lacking, tuple(missing[:MOST_MISSING]))
 
 
 def _by_document(catalogue: Catalogue, pieces: Sequence[Span], name: str) -> Covered | None:
-    """The same for a reading document by document, of at least half of them."""
+    """The same for a reading document by document, of at least half of them.
+
+    What is too short to be found is left out, and so is what reads as another that was read.
+    """
+    long = [each for each in catalogue.documents if each.chars > 2 * BORDER_CHARS]
     whole = {
-        document.path
+        document
         for start, end in pieces
         for document in catalogue.between(start, end)
-        if start <= document.start + 1 and end >= document.start + document.chars - 1
-    }
-    total = len(catalogue.documents)
-    if len(whole) < max(LEAST_PIECES, len(pieces) * ALIKE, total * ALIKE):
+        if start <= document.start + BORDER_CHARS
+        and end >= document.start + document.chars - BORDER_CHARS
+    }.intersection(long)
+    if len(whole) < max(LEAST_PIECES, len(pieces) * ALIKE, len(long) * ALIKE):
         return None
-    missing = [
-        (each.start, each.start + each.chars)
-        for each in catalogue.documents
-        if each.path not in whole and each.chars
-    ]
-    return Covered(name, total - len(missing), total, tuple(missing[:MOST_MISSING]))
+    sizes = {each.chars for each in whole}
+    missing = [each for each in long if each not in whole]
+    if any(each.chars in sizes for each in missing):
+        texts = {_text_of(catalogue, each) for each in whole}
+        missing = [each for each in missing if _text_of(catalogue, each) not in texts]
+    holes = [(each.start, each.start + each.chars) for each in missing]
+    return Covered(name, name, len(long) - len(holes), len(long), tuple(holes[:MOST_MISSING]))
+
+
+def _text_of(catalogue: Catalogue, document: Document) -> str:
+    return catalogue.read(document.start, document.start + document.chars)
+
+
+def _around(prompts: Sequence[str]) -> int:
+    """The characters that the prompts of one call have in common: the words around the text."""
+    if len(prompts) < 2:
+        return 0
+    first, last = prompts[0], prompts[-1]
+    front = same_start(first, last)
+    return front + same_start(first[:front:-1], last[:front:-1])
+
+
+def _unplaced(prompt: str) -> float:
+    """How many characters of a prompt may be words of the caller's own."""
+    return max(OWN_WORDS_CHARS, OWN_WORDS * len(prompt))
+
+
+def _chars(spans: Sequence[Span]) -> int:
+    return sum(end - start for start, end in spans)
+
+
+def _merged(spans: Sequence[Span]) -> list[Span]:
+    """The spans of one prompt, with those that a number or a break parts joined."""
+    merged: list[Span] = []
+    for start, end in spans:
+        if merged and 0 <= start - merged[-1][1] <= BORDER_CHARS:
+            merged[-1] = merged[-1][0], end
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def _in_order(spans: Sequence[Span]) -> list[Span]:

@@ -12,13 +12,13 @@ from typing import Any
 from rlm_mcp.engine.fences import PYTHON_TAGS, find_fences, syntax_of
 
 _CHANNEL = re.compile(
-    r"<\|channel\|>\s*(?P<channel>\w+)(?P<to>[^<]*)(?:<\|constrain\|>[^<]*)?<\|message\|>"
+    r"<\|channel\|>\s*(?P<channel>\w++)(?P<to>[^<]*+)(?:<\|constrain\|>[^<]*)?<\|message\|>"
     r"(?P<body>.*?)(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
     re.DOTALL,
 )
 _TAGGED = re.compile(
     r"^[ \t]*<(?P<tag>code|python|repl|tool_code|execute(?:_python|_ipython)?)>[ \t]*\n?"
-    r"(?P<body>.*?)\s*(?:</(?P=tag)>|\Z)",
+    r"(?P<body>.*?)(?:</(?P=tag)>|\Z)",
     re.DOTALL | re.MULTILINE,
 )
 _CALL = re.compile(
@@ -170,7 +170,7 @@ def _called(found: re.Match[str]) -> str:
 
 def _code_of_body(to: str, body: str) -> str | None:
     arguments = _json(body)
-    name = to.partition("to=")[2].split()[0].rpartition(".")[2]
+    name = next(iter(to.partition("to=")[2].split()), "").rpartition(".")[2]
     return _code_of(name, arguments) if isinstance(arguments, dict) else None
 
 

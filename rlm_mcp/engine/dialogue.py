@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rlm_mcp.contexts.haystack import same_start
 from rlm_mcp.engine.calls import Calls, CallSite, call_key
 from rlm_mcp.engine.history import History
 from rlm_mcp.engine.ledger import Admission
@@ -95,7 +96,8 @@ class Dialogue:
             lost = tokens_lost(messages, completion, self._tokens_per_char)
             if lost is not None and self._fold_cut(*lost):
                 continue
-            self._measure(messages, completion)
+            if lost is None:
+                self._measure(messages, completion)
             if completion.finish_reason == "length" and self._grow():
                 continue
             if strip_thinking(completion.text) or not may_resample:
@@ -173,17 +175,6 @@ def _shared_chars(before: Sequence[Message], after: Sequence[Message]) -> int:
             shared += len(old.content)
             continue
         if old.role == new.role:
-            shared += _shared_length(old.content, new.content)
+            shared += same_start(old.content, new.content)
         break
     return shared
-
-
-def _shared_length(one: str, other: str) -> int:
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one.startswith(other[:middle]):
-            low = middle
-        else:
-            high = middle - 1
-    return low

@@ -8,10 +8,12 @@ import anyio.to_thread
 from rlm_mcp.engine import prompts
 from rlm_mcp.engine.acceptance import Acceptance
 from rlm_mcp.engine.dialogue import Dialogue, Requests, reply_room
+from rlm_mcp.engine.drafts import Drafts, Strength
+from rlm_mcp.engine.finish import is_answer
 from rlm_mcp.engine.history import History
 from rlm_mcp.engine.ports import Ports, Question
 from rlm_mcp.engine.replies import parse, strip_thinking
-from rlm_mcp.errors import PromptTooLong
+from rlm_mcp.errors import EndpointError, PromptTooLong
 from rlm_mcp.events import TurnStarted
 from rlm_mcp.types import Completion
 
@@ -20,40 +22,55 @@ MOST_ASKED = 2
 
 @dataclass(slots=True)
 class Direct:
-    """Asks the root model about all of the text at once. `turn` counts how often."""
+    """Asks the root model about all of the text at once. `turn` counts how often.
+
+    `is_last` tells that no turn may follow; what is not taken is kept in `drafts`.
+    """
 
     question: Question
     ports: Ports
     acceptance: Acceptance
-    note: Callable[[str], None]
     requests: Requests
+    drafts: Drafts
+    note: Callable[[str], None]
+    is_last: Callable[[], bool]
     turn: int = 0
 
     async def answer(self) -> str | None:
         """The answer; None if this way gives none: the text does not fit, or it asks for more.
 
         Raises:
-            EndpointError: the model failed.
+            EndpointError: the model failed before it had answered.
         """
         dialogue = await self._dialogue()
         while self.turn < MOST_ASKED:
             self.turn += 1
             self.ports.calls.sink.emit(TurnStarted(self.question.node, self.turn))
             try:
-                completion = await dialogue.ask(self.turn)
-            except PromptTooLong:
-                return None
-            if completion is None or dialogue.was_cut:
-                return None
-            text = _words(completion)
+                text = await self._asked(dialogue)
+            except EndpointError as error:
+                if not self.drafts.text and not isinstance(error, PromptTooLong):
+                    raise
+                text = None
             if text is None:
-                return None
-            answer = await self.acceptance.take(text, may_object=self.turn < MOST_ASKED)
+                break
+            may_object = self.turn < MOST_ASKED and not self.is_last()
+            answer = await self.acceptance.take(text, may_object=may_object)
             if answer is not None:
                 return answer
+            self.drafts.offer(text, Strength.DRAFT)
             dialogue.history.add_reply(text)
-            dialogue.history.add_report(self.acceptance.objection or "")
-        return None
+            dialogue.history.add_report(self.acceptance.objection() or "")
+            if self.is_last():
+                break
+        return self.drafts.text or None if self.question.shape is None else None
+
+    async def _asked(self, dialogue: Dialogue) -> str | None:
+        """The words of the next reply, None if there are none that could be an answer."""
+        completion = await dialogue.ask(self.turn)
+        if completion is None or dialogue.was_cut:
+            return None
+        return _words(completion)
 
     async def _dialogue(self) -> Dialogue:
         question, ports = self.question, self.ports
@@ -81,9 +98,9 @@ class Direct:
 
 def _words(completion: Completion) -> str | None:
     """The answer in a reply; None if there is none in it, or not all of it."""
-    reply = parse(strip_thinking(completion.text))
-    if completion.finish_reason == "length":
+    text = strip_thinking(completion.text)
+    reply = parse(text)
+    if completion.finish_reason == "length" or reply.hollow is not None or reply.code:
         return None
-    if reply.final is not None:
-        return reply.final.argument
-    return None if reply.code and not reply.prose else strip_thinking(completion.text) or None
+    said = text if reply.final is None else reply.final.argument
+    return said if is_answer(said) else None

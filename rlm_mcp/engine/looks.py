@@ -8,6 +8,7 @@ import ast
 import functools
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from rlm_mcp.engine.dialects import FUNCTIONS
 from rlm_mcp.engine.fences import syntax_of
@@ -19,11 +20,16 @@ Span = tuple[int, int]
 COUNTED_IN_HEAD = 10
 # Slices up to this size are looks at a text, not work on a part of it.
 LOOK_CHARS = 8_000
-_PLACE = re.compile(r"[\w./-]+:L?\d+(?:[-–]L?\d+)?")
-_NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
+_PLACE = re.compile(r"(?<![\w./-])[\w./-]{1,400}+:L?\d{1,9}(?:[-–]L?\d{1,9})?")
+_STATED = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
+_SHOWN = re.compile(r"\d[\d,]*(?:\.\d+)?")
+# Of what was shown, so many numbers are tried for a rounded one or a share.
+MOST_ROUNDED = 5_000
+# Beyond this an answer is a document, and its numbers are those of the text.
+MOST_ANSWER_CHARS = 20_000
+MOST_DIGITS = 300
 _ALL_OF_IT = (FUNCTIONS | {"context", "files", "lines", "contexts"}) - {
-    "llm_query", "llm_query_batched", "rlm_query", "rlm_query_batched", "SHOW_VARS", "FINAL_VAR",
-    "help",
+    "llm_query", "llm_query_batched", "SHOW_VARS", "FINAL_VAR", "help",
 }  # fmt: skip
 
 
@@ -34,17 +40,35 @@ def literal_of(code: str) -> str | None:
     for node in ast.walk(tree) if tree else ():
         match node:
             case ast.Call(ast.Name("FINAL"), [ast.Constant(value)], []):
-                found = str(value)
+                found = str(value) if isinstance(value, str) else ast.unparse(node.args[0])
             case ast.Call(ast.Name("FINAL" | "FINAL_VAR")):
                 return None
     return found
 
 
 def unshown(answer: str, shown: Iterable[str]) -> list[str]:
-    """The numbers of an answer that stand in nothing the model was shown, places left out."""
-    said = {_plain(number) for text in shown for number in _NUMBER.findall(text)}
-    numbers = [_plain(number) for number in _NUMBER.findall(_PLACE.sub(" ", answer))]
-    return [each for each in numbers if each not in said and float(each) >= COUNTED_IN_HEAD]
+    """The numbers of an answer that stand in nothing the model was shown, places left out.
+
+    A number that is a rounded one, or a share as a percentage, was shown.
+    """
+    if len(answer) > MOST_ANSWER_CHARS:
+        return []
+    stated = [_plain(number) for number in _STATED.findall(_PLACE.sub(" ", answer))]
+    known = {_plain(number) for text in shown for number in _SHOWN.findall(text)}
+    missing = [
+        each
+        for each in stated
+        if each not in known and len(each) < MOST_DIGITS and float(each) >= COUNTED_IN_HEAD
+    ]
+    exact = [float(each) for each in islice(known, MOST_ROUNDED) if len(each) < MOST_DIGITS]
+    return [each for each in missing if not _is_rounded(each, exact)]
+
+
+def _is_rounded(number: str, exact: Iterable[float]) -> bool:
+    places = len(number.partition(".")[2])
+    wanted = float(number)
+    share = 100 if wanted <= 100 else 1
+    return any(wanted in {round(each, places), round(share * each, places)} for each in exact)
 
 
 def part_taken(codes: Sequence[str], chars: int) -> int | None:
@@ -69,7 +93,7 @@ def _slices(code: str, chars: int) -> tuple[Span, ...] | None:
     """The known parts of `context` that code takes, None if it has another way to the text."""
     tree = syntax_of(code)
     if tree is None:
-        return ()
+        return None  # the guest may mend what does not parse
     taken: list[Span] = []
     inside = {id(part) for node in ast.walk(tree) for part in _harmless(node, chars, taken)}
     free = {

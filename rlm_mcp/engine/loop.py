@@ -18,6 +18,7 @@ from rlm_mcp.engine.dialects import form_of
 from rlm_mcp.engine.dialogue import Dialogue, Requests, reply_room
 from rlm_mcp.engine.direct import Direct
 from rlm_mcp.engine.drafts import Drafts, Strength, likely_answer
+from rlm_mcp.engine.feedback import feedback
 from rlm_mcp.engine.finish import evaluation, is_answer, words_of
 from rlm_mcp.engine.history import History
 from rlm_mcp.engine.looks import literal_of, variable_shown
@@ -40,6 +41,7 @@ from rlm_mcp.types import (
     Cell,
     CellResult,
     Completion,
+    ReplLimits,
     ReplSpec,
     StoppedBy,
     SubReply,
@@ -66,7 +68,9 @@ class Node:
     drafts: Drafts = field(default_factory=Drafts)
     notes: list[str] = field(default_factory=list)
     turn: int = 0
+    limits: ReplLimits = field(default_factory=ReplLimits)
     program: Program = field(default_factory=Program)
+    acceptance: Acceptance = field(init=False)
     variables: tuple[Variable, ...] = ()
     _found: frozenset[Variable] = frozenset()
     _cells: int = 0
@@ -76,18 +80,18 @@ class Node:
     _form: str = prompts.BLOCK
     _requests: Requests = field(default_factory=Requests)
     _way: Route = field(init=False)
-    _acceptance: Acceptance = field(init=False)
     _repl: Repl = field(init=False)
     _subcalls: SubCalls = field(init=False)
     _dialogue: Dialogue = field(init=False)
 
     def __post_init__(self) -> None:
         self._way = self.question.route
-        self._acceptance = Acceptance(self.question, self.ports, self.program, self.note)
+        self.acceptance = Acceptance(self.question, self.ports, self.program, self.note)
 
     def find(self, variables: tuple[Variable, ...]) -> None:
         """Take note of what the REPL holds from before: it answered other questions."""
         self.variables, self._found = variables, frozenset(variables)
+        self.acceptance.knows_more = bool(variables)
 
     async def solve(self) -> Outcome:
         """Work until there is an answer or a limit is reached.
@@ -114,6 +118,7 @@ class Node:
             if text is not None:
                 return Outcome(text, "answer")
         text = await self._forced_answer(limit)
+        await self.acceptance.say_what_is_left()
         if self.question.shape is not None and (why := self.question.shape.read(text)[1]):
             self.note(f"The answer does not have the shape that was asked for: {why}")
         return Outcome(text, limit)
@@ -121,10 +126,18 @@ class Node:
     async def _directly(self) -> str | None:
         """The answer of the short way; None, and the long way is gone, if that gives none."""
         direct = Direct(
-            self.question, self.ports, self._acceptance, note=self.note, requests=self._requests
+            question=self.question,
+            ports=self.ports,
+            acceptance=self.acceptance,
+            requests=self._requests,
+            drafts=self.drafts,
+            note=self.note,
+            is_last=lambda: self._limit() is not None,
         )
-        text = await direct.answer()
-        self.turn = direct.turn
+        try:
+            text = await direct.answer()
+        finally:
+            self.turn = direct.turn
         if text is None:
             self._way = Route("rlm", "asked about directly, the model gave no answer")
         return text
@@ -147,6 +160,7 @@ class Node:
         if window is not None:
             most = max(LEAST_OUTPUT_CHARS, int(window * OUTPUT_CHARS_PER_WINDOW_TOKEN))
             limits = replace(limits, output_chars=min(limits.output_chars, most))
+        self.limits = limits
         state = await ports.backend.open(
             ReplSpec(question.handle, question.epoch, question.contexts, limits)
         )
@@ -161,8 +175,8 @@ class Node:
             sub=ports.sub,
             calls=ports.calls,
             nested=self._nested if recursion else None,
-            coverage=self._acceptance.coverage,
-            failed=self._acceptance.failed,
+            coverage=self.acceptance.coverage,
+            failures=self.acceptance.failures,
             reply_tokens=reply_room(ports.reply_tokens, ports.sub.window_tokens),
             note=self.note,
         )
@@ -176,7 +190,9 @@ class Node:
             helpers=state.helpers,
             dialect=state.dialect,
         )
-        task = prompts.task(question.asked, await self._loaded(), self.variables)
+        task = self.acceptance.shown = prompts.task(
+            question.asked, await self._loaded(), self.variables
+        )
         self._dialogue = Dialogue(
             node=question.node,
             model=ports.root,
@@ -264,7 +280,7 @@ class Node:
     async def _accepted(self, text: str, *, last: bool, is_stated: bool) -> str | None:
         """The answer if nothing speaks against it; else it is a draft."""
         may_object = not last and self._limit() is None
-        answer = await self._acceptance.take(text, may_object=may_object, is_stated=is_stated)
+        answer = await self.acceptance.take(text, may_object=may_object, is_stated=is_stated)
         if answer is None:
             self.drafts.offer(text, Strength.DRAFT)
         return answer
@@ -278,33 +294,18 @@ class Node:
         parts = []
         if results:
             parts.append(prompts.report(results, unrun=len(results) < len(reply.code)))
-            if (before := self._repeated(reply, results)) is not None:
+            ran = list(zip(reply.code, results, strict=False))
+            if (before := self.program.turn_like(ran, self.turn)) is not None:
                 parts.append(prompts.repeated(before))
-        finals = [result.final.text for result in results if result.final]
-        finals += [each.argument for each in (reply.final, reply.hollow) if each]
-        objection, self._acceptance.objection = self._acceptance.objection, None
-        parts += await self._acceptance.remarks() if results and objection is None else []
-        if objection is not None:
-            parts.append(objection)
-        elif cut:
-            parts.append(prompts.cut(self._dialogue.reply_tokens))
-        elif finals and not finals[-1].strip():
-            parts.append(prompts.FINAL_EMPTY)
-        elif finals and not is_answer(finals[-1]):
-            parts.append(prompts.FINAL_EXAMPLE)
-        elif reply.final is not None and clean:
-            parts.append(prompts.FINAL_BESIDE_CODE if reply.code else prompts.LOOK_FIRST)
-        elif not results:
-            parts.append(prompts.no_code(self._form))
+        objection = self.acceptance.objection()
+        if objection is None:
+            parts += await self.acceptance.remarks() if results else []
+            cut_at = self._dialogue.reply_tokens if cut else None
+            objection = feedback(reply, results, cut_at=cut_at, form=self._form)
+        parts += [objection] if objection else []
         ledger = self.ports.calls.ledger
         parts.append(prompts.footer(self.turn, ledger.budget.turns, ledger.left()))
         self._dialogue.history.add_report("\n\n".join(parts))
-
-    def _repeated(self, reply: ParsedReply, results: Sequence[CellResult]) -> int | None:
-        """The turn whose code and output were those of this one, None if there is none."""
-        ran = zip(reply.code, results, strict=False)
-        found = [self.program.turn_like(code, result, self.turn) for code, result in ran]
-        return found[-1] if found and all(found) else None
 
     async def _run(self, code: str) -> CellResult:
         """Run a cell; its end is told and its variables are known also if this is cancelled."""
@@ -371,7 +372,7 @@ class Node:
             way=self._way.way,
             why=self._way.why,
             prefix_reuse=self._requests.reuse,
-            coverage=await self._acceptance.coverage.covered(),
+            coverage=await self.acceptance.coverage.covered(),
             recount=recounted,
         )
 

@@ -35,8 +35,15 @@ class Program:
         self.still = self.still + 1 if result.variables == before else 0
         self._cells.append((code, result))
 
-    def turn_like(self, code: str, result: CellResult, turn: int) -> int | None:
-        """The earlier turn in which this code gave just this; None if it gives it first now."""
+    def turn_like(self, ran: Sequence[tuple[str, CellResult]], turn: int) -> int | None:
+        """The earlier turn whose code gave just what that of this one gave, None if there is none.
+
+        `ran` is the code of turn `turn`, and what it did.
+        """
+        found = [self._turn_of(code, result, turn) for code, result in ran]
+        return found[-1] if found and all(found) else None
+
+    def _turn_of(self, code: str, result: CellResult, turn: int) -> int | None:
         key, shown = code.strip(), f"{result.status}\n{result.output}\n{result.error}"
         before, first = self._shown.get(key, (None, turn))
         if before == shown and first < turn:

@@ -55,19 +55,16 @@ You answer a question about the text you are shown. Each document stands under a
 `=== path ===`, its lines with their numbers in front. Answer from this text alone; if it does not
 say, say so. Behind what you state, name its place as `path:line` or `path:first-last`, with the
 words it rests on in double quotes: src/app.py:12 "def main(argv):"."""
-UNREAD = """\
-The answer was not taken yet: if the question is about all of the text, read the rest and mend the
-answer; if not, call FINAL again."""
-UNSEEN = """\
-The answer was not taken yet: no output shows {number}. Compute and print it with code, then call
-FINAL."""
+NOT_TAKEN = "The answer was not taken yet. Said once; the next one is taken as it is."
+UNREAD = "If the question is about all of the text, read the rest; if not, call FINAL again."
+UNSEEN = "No output shows {number}: compute and print it with code, then call FINAL."
 STILL = """\
-Your variables have not changed for three blocks: if one of them holds the answer, call FINAL_VAR
+Your variables have not changed for some blocks: if one of them holds the answer, call FINAL_VAR
 with its name."""
-DOUBTS = "The answer was not taken yet. These places do not bear it out:"
+DOUBTS = "These places do not bear it out:"
 DOUBTS_CURE = """\
-Look them up (`grep`, `read`), then call FINAL with places and quotes as they stand in the text, or
-without what is not there. The next answer is taken as it is."""
+Look them up, then call FINAL with places and quotes as they stand in the text, or without what is
+not there."""
 MOST_DOUBTS = 5
 QUOTE_CHARS = 120
 REPEATED = """\
@@ -205,11 +202,12 @@ def summary(gists: Sequence[str]) -> str:
     return "\n".join([SUMMARY, *named])
 
 
-def unread(lacking: Sequence[Covered]) -> str:
-    """What a reading of pieces has left out."""
+def unread(lacking: Sequence[Covered], first: str | None) -> str:
+    """What a reading of pieces has left out; "" for nothing. `first` is what `context` holds."""
     parts = []
     for each in lacking:
-        holes = ", ".join(f"context[{start}:{end}]" for start, end in each.missing)
+        text = "context" if each.context == first else f"contexts[{each.context!r}].text"
+        holes = ", ".join(f"{text}[{start}:{end}]" for start, end in each.missing)
         parts.append(
             f"Sub-models have read {each.read:,} of {each.pieces:,} pieces of {each.name};"
             f" not read: {holes}."

@@ -90,8 +90,9 @@ def _without_guess(code: tuple[str, ...]) -> tuple[tuple[str, ...], TextFinal | 
     """The blocks without a last one that gives a literal: it rests on no output of the others."""
     tree = syntax_of(code[-1]) if len(code) > 1 else None
     match tree.body if tree else []:
-        case [ast.Expr(ast.Call(ast.Name("FINAL"), [ast.Constant(value)], []))]:
-            return code[:-1], TextFinal("FINAL", str(value))
+        case [ast.Expr(ast.Call(ast.Name("FINAL"), [ast.Constant(value) as given], []))]:
+            said = value if isinstance(value, str) else ast.unparse(given)
+            return code[:-1], TextFinal("FINAL", said)
     return code, None
 
 

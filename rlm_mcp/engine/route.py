@@ -15,6 +15,8 @@ DIRECT_TOKENS = 16_384
 DIRECT_SHARE = 0.4
 # Numbers in front of lines, and an estimate that may be too low.
 SLACK = 1.3
+# Where no window is known.
+MOST_DIRECT_TOKENS = 1_000_000
 
 PROMPT_TOKENS = 1_800
 TURN_TOKENS = 700
@@ -49,10 +51,11 @@ def route(
     if strategy == "rlm":
         return Route("rlm", "it was asked for")
     if strategy == "direct":
-        if window_tokens is not None and tokens * SLACK > window_tokens:
+        most = MOST_DIRECT_TOKENS if window_tokens is None else window_tokens
+        if tokens * SLACK > most:
+            window = "one prompt holds" if window_tokens is None else "the model's window is"
             raise ArgumentInvalid(
-                f"The text cannot be asked about directly: {size},"
-                f" the model's window is {window_tokens:,}.",
+                f"The text cannot be asked about directly: {size}, {window} {most:,}.",
                 "Leave `strategy` out, or ask about less.",
             )
         return Route("direct", "it was asked for")

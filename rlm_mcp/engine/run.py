@@ -1,13 +1,10 @@
 """One run: a question at work, from its first event to its answer."""
 
-import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
-import anyio.to_thread
 
-from rlm_mcp.conduct import Citation, Conduct, Recount
-from rlm_mcp.engine.citations import locate
+from rlm_mcp.conduct import Conduct, Recount
 from rlm_mcp.engine.loop import Node
 from rlm_mcp.engine.nested import nest
 from rlm_mcp.engine.ports import Outcome, Ports, Question
@@ -81,11 +78,18 @@ class Run:
 
     async def _recount(self, node: Node, outcome: Outcome) -> Recount | None:
         """Whether the program's figures come out again; `cancel` ends the trial, not the answer."""
-        if outcome.stopped_by != "answer" or self._had_variables:
+        if outcome.stopped_by != "answer" or node.acceptance.failures.any or self._had_variables:
             return None
-        deadline = anyio.current_time() + RECOUNT_S
+        ledger = self.ports.calls.ledger
+        budget = ledger.budget
+        left = RECOUNT_S if budget.seconds is None else budget.seconds - ledger.seconds
+        deadline = anyio.current_time() + min(RECOUNT_S, left)
         with anyio.CancelScope(shield=True, deadline=deadline) as self._scope:
-            return await recount(node.program, outcome.text, self.question, self.ports)
+            try:
+                ports = replace(self.ports, limits=node.limits)
+                return await recount(node.program, outcome.text, self.question, ports)
+            except (RlmError, OSError) as error:
+                node.note(f"The program could not be run again: {error}")
         return None
 
     def _started(self) -> RunStarted:
@@ -104,7 +108,7 @@ class Run:
 
     async def _finish(self, node: Node, outcome: Outcome, conduct: Conduct) -> Answer:
         ledger = self.ports.calls.ledger
-        citations = await self._citations(node, outcome.text)
+        citations = await node.acceptance.citations(outcome.text)
         if ledger.budget.cost is not None and ledger.unpriced:
             names = ", ".join(sorted(ledger.unpriced))
             node.note(f"No price is set for {names}: the cost limit did not count its calls.")
@@ -135,15 +139,6 @@ class Run:
             )
         )
         return answer
-
-    async def _citations(self, node: Node, text: str) -> tuple[Citation, ...]:
-        """The places the answer names; an answer counts also where they cannot be looked up."""
-        find = functools.partial(locate, text, self.question.contexts, self.ports.store)
-        try:
-            return await anyio.to_thread.run_sync(find)
-        except (RlmError, OSError) as error:
-            node.note(f"Citations could not be looked up: {error}")
-            return ()
 
     def _emit(self, event: Event) -> None:
         self.ports.calls.sink.emit(event)

@@ -1,6 +1,6 @@
 """Answer what code in the REPL asks of models: leaf calls, batches, nested runs."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -8,6 +8,7 @@ import anyio
 
 from rlm_mcp.engine.calls import Calls, CallSite, call_key
 from rlm_mcp.engine.coverage import Coverage
+from rlm_mcp.engine.failures import Failures
 from rlm_mcp.engine.ledger import Admission
 from rlm_mcp.engine.memo import key_of
 from rlm_mcp.engine.replies import strip_thinking
@@ -56,8 +57,7 @@ class SubCalls:
 
     A prompt that a model has answered in this run is not asked again. Everything that goes wrong
     with one request is that request's error, in words the model can act on: a batch never fails as
-    a whole. `failed` are the prompts that have no answer yet; `note` is told what the user should
-    know.
+    a whole. `failures` takes what has no answer; `note` is told what the user should know.
     """
 
     node: str
@@ -66,11 +66,10 @@ class SubCalls:
     calls: Calls
     nested: Nested | None
     coverage: Coverage
-    failed: set[str]
+    failures: Failures
     reply_tokens: int
     note: Callable[[str], None]
     turn: int = 0
-    _failed_in: int = 0
     _turn_began: tuple[int, int] = (-1, 0)
     _count: int = field(default=0)
     _cuts: dict[str, list[int]] = field(default_factory=dict)
@@ -98,18 +97,10 @@ class SubCalls:
         )
 
     def _take_stock(self, asked: CallAsked, replies: Sequence[SubReply]) -> list[str]:
-        """Note which prompts have failed, and give those that have not.
-
-        What failed is made good by the same prompt, or in a later turn by others of as much text.
-        """
+        """Note which prompts have failed, and give those that have not."""
         texts = [request.text for request in asked.requests]
         answered = [text for text, reply in zip(texts, replies, strict=True) if reply.error is None]
-        self.failed.difference_update(answered)
-        self.failed.update(set(texts).difference(answered))
-        if len(answered) < len(texts):
-            self._failed_in = self.turn
-        elif self.turn > self._failed_in and _chars(texts) >= _chars(self.failed):
-            self.failed.clear()
+        self.failures.add(set(texts).difference(answered), answered)
         return answered
 
     def _overdrawn(self, asked: CallAsked) -> SubReply | None:
@@ -124,7 +115,7 @@ class SubCalls:
         if self._turn_began[0] != self.turn:
             self._turn_began = self.turn, left
         at_first = self._turn_began[1]
-        new = sum(not self._is_known(request) for request in asked.requests)
+        new = len({each.text for each in asked.requests if not self._is_known(each)})
         if asked.batched and new >= left > 1:
             return SubReply(
                 None,
@@ -243,7 +234,3 @@ class SubCalls:
             f" split the text into {pieces} or more pieces of at most"
             f" {int(len(prompt) * room * 0.8 / size):,} characters",
         )
-
-
-def _chars(texts: Iterable[str]) -> int:
-    return sum(map(len, texts))

@@ -43,11 +43,12 @@ _SLOT = (
 )
 _PLACEHOLDER = re.compile(
     rf"\.{{3}}|…|[\[{{]?(?:your|the) (?:final )?answer(?: goes)?(?: here)?[\]}}]?"
-    rf"|[\[<{{(]+\s*{_SLOT}(?:[ _](?:\w+[ _]?){{0,6}})?\s*[\]>}})]+"
+    rf"|[\[<{{(]+\s*{_SLOT}(?:[ _](?:[^\W_]++[ _]?){{0,6}})?\s*[\]>}})]+"
     rf"|{_SLOT} (?:(?:as|that (?:was|is|you)|which (?:was|is)) )?"
     r"(?:printed|shown|computed|given|found|above|from above|goes here|here)(?: above| here)?",
     re.IGNORECASE,
 )
+PLACEHOLDER_CHARS = 160
 _ANGLES = re.compile(r"<[^<>\n]*>")
 
 
@@ -78,6 +79,8 @@ def says_something(text: str) -> bool:
     Placeholders are such as `<answer>`, `[insert the number here]`, `the value printed above`.
     """
     text = text.strip()
+    if len(text) > PLACEHOLDER_CHARS:
+        return True
     return bool(text) and text.lower() not in EXAMPLE_ANSWERS and not _PLACEHOLDER.fullmatch(text)
 
 

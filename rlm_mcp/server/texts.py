@@ -13,8 +13,8 @@ from rlm_mcp.server.results import (
 from rlm_mcp.words import count
 
 RECOUNTED = {
-    "reproduced": "The program was run again from the start and gave the same.",
-    "differs": "The program, run again from the start, gave something else: check its figures.",
+    "reproduced": "Run again from the start, the program gave the same figures.",
+    "differs": "Run again from the start, the program gave other figures: check them.",
 }
 
 

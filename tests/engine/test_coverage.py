@@ -36,7 +36,7 @@ async def test_a_text_read_to_its_end_is_covered(bench):
     await bench.load(TEXT, name="log")
     pieces = [TEXT[start : start + SIZE] for start in range(0, len(TEXT), SIZE)]
 
-    assert await coverage_of(bench, *pieces) == (Covered("log", PIECES, PIECES, ()),)
+    assert await coverage_of(bench, *pieces) == (Covered("log", "log", PIECES, PIECES, ()),)
 
 
 async def test_pieces_that_overlap_count_once(bench):
@@ -95,7 +95,7 @@ async def test_an_answer_that_skips_pieces_is_held_once_and_says_what_is_missing
     assert f"3 of {PIECES} pieces of log" in told
     assert f"context[{3 * SIZE}:{PIECES * SIZE}]" in told
     assert (answer.text, answer.stopped_by, answer.turns) == ("all read", "answer", 2)
-    assert answer.conduct.coverage == (Covered("log", PIECES, PIECES, ()),)
+    assert answer.conduct.coverage == (Covered("log", "log", PIECES, PIECES, ()),)
 
 
 async def test_an_answer_given_again_is_taken_with_what_it_left_out(bench):

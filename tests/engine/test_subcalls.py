@@ -134,7 +134,7 @@ async def test_failed_calls_that_are_not_made_good_are_told_to_model_and_user(be
     answer = await bench.ask(root, sub=sub)
 
     assert "1 sub-call failed: ask again" in seen(root)
-    assert answer.notes == ("1 sub-call failed, and nothing made up for it.",)
+    assert answer.notes == ("1 sub-call failed: the answer does without.",)
 
 
 async def test_a_model_the_run_does_not_have_is_refused_by_name(bench):

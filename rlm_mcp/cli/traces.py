@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import anyio
 import click
 
+from rlm_mcp.cli.view import open_view
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Detail
 
@@ -52,6 +53,9 @@ def show(run: str, *, page: int, detail: Detail, as_json: bool) -> None:
     click.echo(json.dumps(dataclasses.asdict(trace), indent=2) if as_json else trace.text())
     if page < trace.pages and not as_json:
         click.echo(f"\nNext: rlm-mcp traces show {run} --page {page + 1}", err=True)
+
+
+traces.add_command(open_view)
 
 
 async def _rows(limit: int) -> list[tuple["RunRow", "Costs"]]:

@@ -50,3 +50,8 @@ def run_uri(id: str) -> str:
 def answer_uri(id: str) -> str:
     """Where a run's whole answer is."""
     return f"{run_uri(id)}/answer"
+
+
+def view_uri(id: str) -> str:
+    """Where a run's page is."""
+    return f"{run_uri(id)}/view"

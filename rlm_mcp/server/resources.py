@@ -7,6 +7,7 @@ import anyio.to_thread
 from mcp import MCPError, types
 
 from rlm_mcp.errors import ArgumentInvalid, RlmError, UnknownContext, UnknownRun
+from rlm_mcp.runs.viewer import view_page
 from rlm_mcp.server.addresses import (
     Address,
     answer_uri,
@@ -15,6 +16,7 @@ from rlm_mcp.server.addresses import (
     parse_address,
     run_uri,
     text_uri,
+    view_uri,
 )
 from rlm_mcp.server.app import App
 from rlm_mcp.server.sessions import LOCAL
@@ -65,7 +67,15 @@ TEMPLATES = [
         description="Its characters from start up to end.",
         mime_type="text/plain",
     ),
+    types.ResourceTemplate(
+        name="view",
+        title="Page of a run",
+        uri_template=view_uri("{id}"),
+        description="A run as one HTML page for people: write it to a file and open that.",
+        mime_type="text/html",
+    ),
 ]
+TYPES = {("context", ""): "application/json", ("run", "view"): "text/html"}
 
 
 async def list_resources(app: App, cursor: str | None) -> types.ListResourcesResult:
@@ -99,6 +109,8 @@ async def local_contexts(app: App) -> "list[ContextInfo]":
 async def read_resource(app: App, uri: str) -> types.ReadResourceResult:
     """The text at `uri`, at most `MOST_CHARS` characters of it and where the rest is.
 
+    The page of a run is given whole: a part of it would not open.
+
     Raises:
         MCPError: nothing is there, or the range is none (SEP-2164: invalid params with the URI).
     """
@@ -109,7 +121,7 @@ async def read_resource(app: App, uri: str) -> types.ReadResourceResult:
         text = await _text(await app.service(), address)
     except RlmError as error:
         raise MCPError(types.INVALID_PARAMS, str(error), {"uri": uri}) from error
-    kind = "application/json" if (address.kind, address.part) == ("context", "") else "text/plain"
+    kind = TYPES.get((address.kind, address.part), "text/plain")
     contents = types.TextResourceContents(uri=uri, mime_type=kind, text=sendable(text))
     return types.ReadResourceResult(contents=[contents])
 
@@ -123,6 +135,8 @@ async def _text(service: "Service", address: Address) -> str:
             answer = await _answer(service, address.id)
             start, end = _range(address, len(answer))
             return answer[start:end] + _rest(answer_uri(address.id), address, end, len(answer))
+        case Address(kind="run", part="view", path=""):
+            return await view_page(service.journal, address.id)
         case Address(kind="context"):
             catalogue = await anyio.to_thread.run_sync(service.store.catalogue, address.id)
             return await anyio.to_thread.run_sync(_of_context, service, catalogue, address)

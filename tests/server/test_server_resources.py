@@ -136,7 +136,11 @@ async def test_a_run_and_its_answer_are_resources(bench, era):
         run = await b.call("rlm_query", query="Why?")
         trace = await read(b, f"rlm://run/{run['run_id']}")
         answer = await read(b, f"rlm://run/{run['run_id']}/answer")
+        view = (await b.client.read_resource(f"rlm://run/{run['run_id']}/view")).contents[0]
 
+    assert view.mime_type == "text/html"
+    assert view.text.startswith("<!doctype html>")
+    assert run["run_id"] in view.text
     assert trace.startswith(f"run {run['run_id']} · done")
     assert "Why?" in trace
     assert answer == "so"
@@ -149,6 +153,7 @@ async def test_a_run_and_its_answer_are_resources(bench, era):
         "rlm://context/../../etc/passwd",
         "rlm://run/run_gone",
         "rlm://run/run_gone/answer",
+        "rlm://run/run_gone/view",
         "rlm://other/x",
         "file:///etc/passwd",
     ],
@@ -206,6 +211,7 @@ async def test_templates_are_listed(bench, era):
         "rlm://context/{id}/files/{+path}{?start,end,chars}",
         "rlm://run/{id}{?page}",
         "rlm://run/{id}/answer{?start,end}",
+        "rlm://run/{id}/view",
     ]
 
 

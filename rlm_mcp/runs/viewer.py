@@ -50,7 +50,9 @@ def page(run: RunRow, recorded: Iterable[Recorded]) -> str:
     cut = None
     if sum(map(len, lines)) > MOST_PAGE_CHARS:
         cut = max(LEAST_PIECE_CHARS, MOST_PAGE_CHARS // (2 * len(rows)))
-        lines = [_line(dataclasses.replace(row, event=_cut(row.event, cut)), rows[0]) for row in rows]
+        lines = [
+            _line(dataclasses.replace(row, event=_cut(row.event, cut)), rows[0]) for row in rows
+        ]
     head = json.dumps({"run": dataclasses.asdict(run), "cut": cut})
     record = f'{{"head":{head},"events":[{",".join(lines)}]}}'
     return _filled(run.id, record.translate(ESCAPES))

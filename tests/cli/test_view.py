@@ -1,0 +1,51 @@
+"""`rlm-mcp traces open`: a run as a file to look at, which nothing opens unasked."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def run_id(desk):
+    desk.script = answer
+    _, out, _ = await desk.run("ask", "-", "Which one?", "--json", stdin=b"numbers")
+    return json.loads(out)["run_id"]
+
+
+async def answer(_messages):
+    return "```repl\nFINAL('this one')\n```"
+
+
+async def test_a_run_is_written_where_only_its_owner_can_read_it(desk, run_id, tmp_path):
+    code, out, err = await desk.run("traces", "open", run_id, TMPDIR=str(tmp_path))
+
+    path = Path(out.strip())
+    assert (code, err) == (0, "")
+    assert path.name == f"{run_id}.html"
+    assert path.is_relative_to(tmp_path)
+    assert "this one" in path.read_text(encoding="utf-8")
+    assert os.name == "nt" or stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+async def test_a_run_is_written_to_the_file_named(desk, run_id, tmp_path):
+    wanted = tmp_path / "page.html"
+
+    code, out, _ = await desk.run("traces", "open", run_id, "--out", str(wanted))
+
+    assert (code, out.strip()) == (0, str(wanted))
+    assert wanted.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+async def test_a_run_that_is_not_there_writes_nothing(desk, run_id, tmp_path):
+    wanted = tmp_path / "page.html"
+
+    code, out, err = await desk.run("traces", "open", "nobody", "--out", str(wanted))
+
+    assert (code, out) == (1, "")
+    assert "There is no run 'nobody'" in err
+    assert not wanted.exists()

@@ -1,7 +1,6 @@
 """`rlm-mcp traces open`: a run as an HTML page on this machine."""
 
 import tempfile
-import webbrowser
 from pathlib import Path
 
 import anyio
@@ -25,6 +24,8 @@ def open_view(run: str, *, out: Path | None, browser: bool) -> None:
     path.write_text(page, encoding="utf-8", newline="\n")
     click.echo(path)
     if browser:
+        import webbrowser
+
         webbrowser.open(path.as_uri())
 
 

@@ -5,6 +5,7 @@ import os
 import stat
 from pathlib import Path
 
+import anyio
 import pytest
 
 pytestmark = pytest.mark.anyio
@@ -25,10 +26,11 @@ async def test_a_run_is_written_where_only_its_owner_can_read_it(desk, run_id, t
     code, out, err = await desk.run("traces", "open", run_id, TMPDIR=str(tmp_path))
 
     path = Path(out.strip())
+    written = await anyio.Path(path).read_text(encoding="utf-8")
     assert (code, err) == (0, "")
     assert path.name == f"{run_id}.html"
     assert path.is_relative_to(tmp_path)
-    assert "this one" in path.read_text(encoding="utf-8")
+    assert "this one" in written
     assert os.name == "nt" or stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 

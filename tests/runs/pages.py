@@ -1,7 +1,6 @@
 """Runs to make pages of: events with times, and a page taken apart."""
 
 import json
-import re
 from datetime import UTC, datetime, timedelta
 
 from rlm_mcp.events import (
@@ -39,6 +38,7 @@ def recorded(timed):
 
 def fan_out(calls, lanes):
     """A run whose code asks `calls` questions, `lanes` at once; every hundredth fails."""
+    subs = Usage(calls, 900 * calls, 100 * calls, None, 0, 0.001 * calls, calls)
     used = Usage(1, 900, 100, None, 0, 0.001, 1.0)
     yield 0, RunStarted("", "How many?", "ses", (), "big", "small", Budget())
     yield 0, TurnStarted("", 1)
@@ -61,10 +61,10 @@ def fan_out(calls, lanes):
     end = 1000 + 10 * (calls + lanes)
     yield end, CellEnded("", "c1", 1, "ok", "4 of them", 9, None, end / 1000)
     yield end, Note("", "A note on the way.")
-    yield end, RunEnded("", "answer", "Four.", (), used, used, 1, end / 1000)
+    yield end, RunEnded("", "answer", "Four.", (), used, subs, 1, end / 1000)
 
 
 def record_of(page):
     """What a page has in it of its run."""
-    found = re.search(r'<script id="record" type="application/json">(.*?)</script>', page, re.S)
-    return json.loads(found[1])
+    _, _, rest = page.partition('<script id="record" type="application/json">')
+    return json.loads(rest.partition("</script>")[0])

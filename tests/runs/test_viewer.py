@@ -92,10 +92,10 @@ def test_the_policy_lets_this_script_and_style_run_and_nothing_be_fetched():
     policy = dict(each.strip().split(" ", 1) for each in metas[0]["content"].split(";"))
 
     for tag in ("script", "style"):
-        (source,) = re.findall(rf"<{tag}>(.*?)</{tag}>", made, re.S)
+        (source,) = re.findall(rf"<{tag}>(.*?)</{tag}>", made, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
         assert policy.pop(f"{tag}-src") == f"'sha256-{digest}'"
-    assert policy == {name: "'none'" for name in ("default-src", "base-uri", "form-action")}
+    assert policy == dict.fromkeys(("default-src", "base-uri", "form-action"), "'none'")
 
 
 async def test_a_run_without_an_end_has_a_page_and_an_unknown_one_none(tmp_path):

@@ -141,7 +141,9 @@ def chromium():
             os.close(asks_out)
             os.close(answers_in)
             try:
-                yield Chromium(asks, answers)
+                started = Chromium(asks, answers)
+                yield started
+                started.send("Browser.close")
             finally:
                 os.close(asks)
                 try:

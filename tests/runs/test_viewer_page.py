@@ -74,16 +74,16 @@ def says(messages):
     return f"```repl\n{PROGRAM_TEXT}```"
 
 
-@pytest.fixture
-async def real(tmp_path):
+@pytest.fixture(scope="module")
+async def real(tmp_path_factory, program_cache):
     """The page of a run with sub-calls, a nested run and a citation."""
-    notes = tmp_path / "source"
-    notes.mkdir()
+    home, notes = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("source")
+    (home / "cache").symlink_to(program_cache, target_is_directory=True)
     (notes / "notes.txt").write_text(NOTES, encoding="utf-8")
     with anyio.fail_after(60):
         async with (
             serve(says) as model,
-            open_service(Settings.load(api_url=model.url)) as service,
+            open_service(Settings.load({}, home=home, api_url=model.url, roots="*")) as service,
         ):
             session = await service.new_session()
             await service.load(session, (str(notes),))

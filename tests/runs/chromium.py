@@ -113,8 +113,16 @@ class Chromium:
         self.click_at(x, y)
 
     def click_at(self, x, y):
-        for kind in ("mousePressed", "mouseReleased"):
-            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        self.drag((x, y), (x, y))
+
+    def drag(self, start, end):
+        """Press the mouse at one point and release it at another, in the window."""
+        steps = [("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)]
+        for kind, (x, y) in steps:
+            self.send(
+                "Input.dispatchMouseEvent",
+                type=kind, x=x, y=y, button="left", buttons=1, clickCount=1,
+            )  # fmt: skip
         self.frames()
 
     def text(self, selector):

@@ -158,6 +158,7 @@ async def test_a_nested_run_can_be_looked_at_alone(opened, real):
     alone = rows(browser)
     browser.click("document.querySelector('#scope button')")
 
+    assert [each.splitlines()[-1] for each in (alone[0], alone[-1])] == ["What comes after 3?", "4"]
     assert "FINAL('4')" in "\n".join(alone)
     assert "print('found'" not in "\n".join(alone)
     assert "print('found'" in "\n".join(rows(browser))
@@ -186,7 +187,7 @@ async def test_hostile_text_is_shown_and_runs_nothing(opened):
     for place in ("h1", "#facts", ".answer", "#detail"):
         shown = browser.text(place)
         assert "</script><script>window.ran = 1</script><!-- <img src=x" in shown
-        assert "␛[31mred [U+202E]txt.exe" in shown
+        assert "[U+001B][31mred [U+202E]txt.exe" in shown
         assert "&lt;b&gt; [U+2028]" in shown
     assert browser.run("typeof window.ran") == "undefined"
     assert browser.run("document.images.length") == 0
@@ -314,6 +315,23 @@ async def test_a_click_on_a_call_in_time_opens_it(opened, few):
 
     assert model == "model, turn 1"
     assert browser.text("#detail h2") == "code, turn 1"
+
+
+async def test_dragging_over_time_looks_closer_and_a_button_looks_at_all_again(opened, few):
+    browser = opened(few)
+    browser.run("document.getElementById('timeline').scrollIntoView({block: 'center'})")
+    left, top, width = browser.run(
+        "(() => { const b = document.getElementById('timeline').getBoundingClientRect();"
+        " return [b.left, b.top, b.width]; })()"
+    )
+    whole = browser.run("view")
+
+    browser.drag((left + width / 4, top + 10), (left + width / 2, top + 10))
+    closer = browser.run("view")
+    browser.click("document.getElementById('all')")
+
+    assert closer == pytest.approx([whole[1] / 4, whole[1] / 2], abs=whole[1] / 100)
+    assert browser.run("view") == whole
 
 
 async def test_an_answer_of_millions_of_characters_is_shown_in_parts(opened):

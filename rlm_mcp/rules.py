@@ -25,7 +25,7 @@ class LoadRules:
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """How long contexts stay, in days since their last use, and how many bytes all may have."""
+    """How long contexts stay since their last use, or runs, in days, and how many bytes in all."""
 
     days: float
     bytes: int

@@ -36,7 +36,7 @@ from rlm_mcp.protocols import Sink
 from rlm_mcp.repl.local import LocalBackend
 from rlm_mcp.runs.costs import Costs, costs
 from rlm_mcp.runs.jobs import Job, Jobs
-from rlm_mcp.runs.journal import Journal, RunRow
+from rlm_mcp.runs.journal import FILE, Journal, RunRow
 from rlm_mcp.runs.owner import is_elsewhere
 from rlm_mcp.runs.status import RunStatus
 from rlm_mcp.runs.trace import Trace, trace
@@ -317,10 +317,11 @@ class Service:
                     await self.end_session(session.handle)
 
     async def expire(self) -> None:
-        """Remove contexts that nobody used for long and no run was asked about, for ever."""
+        """Remove old runs, and contexts unused for long that no run was asked about, for ever."""
         while True:
             # A journal that cannot be read now can be next time; nothing is removed unasked.
             with suppress(JournalFailed):
+                await self.journal.expire(self.settings.keeping_runs)
                 cited = await self.journal.cited()
                 cited |= {info.id for each in self.sessions for info in each.contexts}
                 expiring = partial(self.store.expire, cited, self.settings.keeping)
@@ -350,7 +351,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """
     home = settings.home.expanduser()
     async with (
-        Journal.open(home / "journal.sqlite3") as journal,
+        Journal.open(home / FILE) as journal,
         LocalBackend(home / "cache", settings.sandbox) as backend,
         Models(settings) as models,
         background() as tasks,

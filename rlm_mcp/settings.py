@@ -15,6 +15,7 @@ from rlm_mcp.rules import Keeping, LoadRules
 from rlm_mcp.types import Budget, ReplLimits
 
 PREFIX = "RLM_"
+MB = 10**6
 GB = 10**9
 DEFAULT_API_URL = "http://localhost:8080/v1"
 
@@ -110,6 +111,12 @@ class Settings(BaseModel):
     keep_gb: float = Field(
         default=100, ge=0, description="Room for contexts, GB; beyond it the longest unused go."
     )
+    keep_runs_days: float = Field(
+        default=90, gt=0, description="Days that a run is kept; what it cost stays in the sums."
+    )
+    keep_runs_mb: float = Field(
+        default=1000, ge=0, description="Room for runs, MB; beyond it the oldest go."
+    )
     home: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("rlm-mcp", appauthor=False),
         description="Data folder: contexts and journal.",
@@ -188,6 +195,11 @@ class Settings(BaseModel):
     def keeping(self) -> Keeping:
         """How long and how many contexts are kept."""
         return Keeping(days=self.keep_days, bytes=round(self.keep_gb * GB))
+
+    @property
+    def keeping_runs(self) -> Keeping:
+        """How long and how many runs are kept."""
+        return Keeping(days=self.keep_runs_days, bytes=round(self.keep_runs_mb * MB))
 
     @property
     def limits(self) -> ReplLimits:

@@ -58,7 +58,11 @@ class Calls:
         """
         node, role = site.admission.node, site.admission.role
 
+        attempts = 1
+
         def on_retry(retry: Retry) -> None:
+            nonlocal attempts
+            attempts += 1
             self.sink.emit(CallRetried(node, site.call, retry.attempt, retry.reason, retry.wait_s))
 
         outcome: CallOutcome = "failed"
@@ -85,7 +89,7 @@ class Calls:
             outcome = "cancelled"
             raise
         finally:
-            self._end(model, messages, site, outcome, result)
+            self._end(model, messages, site, outcome, result, attempts)
         return result
 
     def _end(
@@ -95,6 +99,7 @@ class Calls:
         site: CallSite,
         outcome: CallOutcome,
         result: Completion | EndpointError | None,
+        attempts: int,
     ) -> None:
         """Settle a call and say so. One of unknown usage is on the bill without tokens."""
         completion = result if isinstance(result, Completion) else None
@@ -113,7 +118,7 @@ class Calls:
                 reasoning_chars=len(completion.reasoning) if completion else 0,
                 usage=usage,
                 error=result.message if isinstance(result, EndpointError) else None,
-                attempts=completion.attempts if completion else 1,
+                attempts=attempts,
                 key=call_key(model, messages),
                 finish_reason=completion.finish_reason if completion else None,
             )

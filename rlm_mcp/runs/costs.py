@@ -1,11 +1,12 @@
-"""What was spent: sums over the journal's calls, by role and by model."""
+"""What was spent: sums over the journal's calls, by role, by model and by depth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Literal
 
 from rlm_mcp.errors import ArgumentInvalid, UnknownSession
-from rlm_mcp.runs.journal import CallSum, Journal
+from rlm_mcp.runs.bills import CallSum
+from rlm_mcp.runs.journal import Journal
 from rlm_mcp.types import CostScope, Usage
 
 HANDLES = {"run": "run_id", "session": "session handle"}
@@ -13,16 +14,24 @@ HANDLES = {"run": "run_id", "session": "session handle"}
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Calls and what they used. `failed` and `cancelled` are contained in `usage.calls`."""
+    """Calls and what they used. `failed` and `cancelled` are contained in `usage.calls`.
+
+    `retried` counts the attempts that failed before those calls had their end: they are no calls.
+    """
 
     usage: Usage
     failed: int
     cancelled: int
+    retried: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The bill of a run, a session, a UTC day or of everything in the journal."""
+    """The bill of a run, a session, a UTC day or of everything.
+
+    A day and everything include runs that are gone from the journal, a session does not.
+    `by_depth`: 0 is the run itself, 1 the runs nested in it.
+    """
 
     scope: CostScope
     id: str | None
@@ -30,6 +39,7 @@ class Costs:
     sub: Spent
     total: Spent
     by_model: dict[str, Spent]
+    by_depth: dict[int, Spent] = field(default_factory=dict)
 
 
 async def costs(journal: Journal, scope: CostScope, key: str | None = None) -> Costs:
@@ -52,6 +62,10 @@ async def costs(journal: Journal, scope: CostScope, key: str | None = None) -> C
         by_model={
             model: _sum([row for row in rows if row.model == model])
             for model in sorted({row.model for row in rows})
+        },
+        by_depth={
+            depth: _sum([row for row in rows if row.depth == depth])
+            for depth in sorted({row.depth for row in rows})
         },
     )
 
@@ -100,4 +114,5 @@ def _sum(rows: list[CallSum]) -> Spent:
         usage=usage,
         failed=sum(row.calls for row in rows if row.outcome == "failed"),
         cancelled=sum(row.calls for row in rows if row.outcome == "cancelled"),
+        retried=sum(row.retries for row in rows),
     )

@@ -5,7 +5,7 @@ which its session was claimed, and is refused once a newer one is.
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
@@ -15,22 +15,22 @@ from typing import Any, Literal, Self, TypeVar
 import anyio
 import anyio.to_thread
 
-from rlm_mcp.errors import UnknownRun
+from rlm_mcp.errors import ArgumentInvalid, UnknownRun
 from rlm_mcp.events import Event, RunStarted, from_json
 from rlm_mcp.protocols import Sink
+from rlm_mcp.rules import Keeping
+from rlm_mcp.runs import expiry
+from rlm_mcp.runs.bills import SUMS, CallSum, SumScope
 from rlm_mcp.runs.tables import connect
 from rlm_mcp.runs.writer import JournalSink, Writer, guarded
 
 T = TypeVar("T")
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 RunPhase = Literal["running", "done", "failed"]
 
+FILE = "journal.sqlite3"
 CLOSE_S = 5.0
-WHOSE = {
-    "run": "run = ?",
-    "session": "run IN (SELECT id FROM runs WHERE session = ?)",
-    "day": "day = ?",
-}
 ALL = "SELECT seq, at, record FROM events WHERE run = ? ORDER BY seq"
 STARTS = "SELECT seq, at, record FROM runs JOIN events ON run = id AND seq = 1"
 ENDING = """
@@ -64,22 +64,6 @@ class Recorded:
     seq: int
     at: str
     event: Event
-
-
-@dataclass(frozen=True, slots=True)
-class CallSum:
-    """Calls of one role, model and outcome, summed. None means that no call told."""
-
-    role: str
-    model: str
-    outcome: str
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int | None
-    estimated_calls: int
-    cost: float | None
-    seconds: float
 
 
 class Journal:
@@ -171,29 +155,54 @@ class Journal:
         """The RunEnded or RunFailed of a run, None while it has neither."""
         return await self._query(ENDING, (run_id,), lambda rows: next(_recorded(rows), None))
 
-    async def sums(
-        self, column: Literal["run", "session", "day"] | None, key: str
-    ) -> list[CallSum]:
-        """Calls summed by role, model and outcome; of everything if `column` is None.
+    async def sums(self, scope: SumScope | None, key: str) -> list[CallSum]:
+        """Calls of a scope summed by role, model, outcome and depth; of all if `scope` is None.
 
-        A cost is None as soon as one of its calls has no price.
+        Those of runs that are gone count for a day and for all.
         """
-        where = "" if column is None else f"WHERE {WHOSE[column]}"
-        rows = await self._read(
-            "SELECT role, model, outcome, count(*), coalesce(sum(input), 0),"  # noqa: S608  # no input
-            " coalesce(sum(output), 0), sum(cached), sum(estimated),"
-            " CASE WHEN count(cost) = count(input) THEN coalesce(sum(cost), 0.0) END,"
-            f" coalesce(sum(seconds), 0.0) FROM calls {where}"
-            " GROUP BY role, model, outcome ORDER BY role, model, outcome",
-            () if column is None else (key,),
-        )
-        return [CallSum(*row) for row in rows]
+        return [CallSum(*row) for row in await self._read(SUMS[scope], {"key": key})]
 
-    async def _read(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    async def at_work(self) -> set[str]:
+        """The ids of the runs that some server works on, as far as can be told."""
+        return await self._query(expiry.OPEN, (), expiry.at_work)
+
+    async def remove(self, runs: Sequence[str]) -> None:
+        """Remove whole runs; what they cost stays in the sums of their days and of all.
+
+        Raises:
+            UnknownRun: the journal has none of one of these ids; nothing is removed.
+            ArgumentInvalid: one is at work; nothing is removed.
+        """
+        for run in runs:
+            await self.run(run)
+        if busy := sorted((await self.at_work()).intersection(runs)):
+            raise ArgumentInvalid(
+                f"Run {busy[0]} is at work.", "Wait for its end or cancel it, then remove it."
+            )
+        for run in runs:
+            await self._writer.between(partial(expiry.remove, run=run))
+        await self._writer.between(expiry.reclaim)
+
+    async def expire(self, keeping: Keeping) -> list[str]:
+        """Remove the runs that are too old or, the oldest first, too much; return their ids.
+
+        Those at work stay. What they all cost stays in the sums of their days and of all.
+
+        Raises:
+            JournalFailed: the file cannot be written.
+        """
+        gone: list[str] = []
+        while run := await self._writer.between(partial(expiry.remove_oldest, keeping=keeping)):
+            gone.append(run)
+        if gone:
+            await self._writer.between(expiry.reclaim)
+        return gone
+
+    async def _read(self, sql: str, parameters: Parameters) -> list[tuple[Any, ...]]:
         return await self._query(sql, parameters, list)
 
     async def _query(
-        self, sql: str, parameters: Sequence[Any], fold: Callable[[Iterator[tuple[Any, ...]]], T]
+        self, sql: str, parameters: Parameters, fold: Callable[[Iterator[tuple[Any, ...]]], T]
     ) -> T:
         """What `fold` makes of the rows, in a worker thread: a run may have very many."""
 

@@ -7,8 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlm_mcp.events import CallEnded, Event, RunEnded, RunFailed, RunResumed, RunStarted
+from rlm_mcp.runs import migration
+from rlm_mcp.runs.bills import ADD_CALL, figures
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+EXPIRED = """
+CREATE TABLE expired (
+    day TEXT NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL, outcome TEXT NOT NULL,
+    depth INTEGER NOT NULL, requests INTEGER NOT NULL, retries INTEGER NOT NULL,
+    input INTEGER NOT NULL, output INTEGER NOT NULL, cached INTEGER, estimated INTEGER NOT NULL,
+    cost REAL NOT NULL, unpriced INTEGER NOT NULL, seconds REAL NOT NULL,
+    PRIMARY KEY (day, role, model, outcome, depth)
+) WITHOUT ROWID
+"""
 SCHEMA = """
 CREATE TABLE sessions (handle TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE runs (
@@ -25,13 +36,13 @@ CREATE TABLE events (
 CREATE TABLE calls (
     run TEXT NOT NULL, seq INTEGER NOT NULL, day TEXT NOT NULL, role TEXT NOT NULL,
     model TEXT NOT NULL, outcome TEXT NOT NULL, input INTEGER, output INTEGER, cached INTEGER,
-    estimated INTEGER NOT NULL, cost REAL, seconds REAL, PRIMARY KEY (run, seq)
+    estimated INTEGER NOT NULL, cost REAL, seconds REAL, requests INTEGER NOT NULL DEFAULT 1,
+    retries INTEGER NOT NULL DEFAULT 0, depth INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (run, seq)
 ) WITHOUT ROWID;
 CREATE INDEX calls_by_day ON calls (day);
 """
 
 ADD_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)"
-ADD_CALL = "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_RUN = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, NULL, 'running', ?)"
 CLAIM = """
 INSERT INTO sessions VALUES (?, 1) ON CONFLICT (handle) DO UPDATE SET epoch = epoch + 1
@@ -62,22 +73,35 @@ def connect(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = sqlite3.connect(path, timeout=10, check_same_thread=False)
+    writer.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file: later it is too late
     writer.execute("PRAGMA journal_mode = WAL")
     writer.execute("PRAGMA synchronous = NORMAL")
     writer.execute("PRAGMA wal_autocheckpoint = 0")  # it syncs to disk: the owner's to time
     with writer:
         writer.execute("BEGIN IMMEDIATE")
         (version,) = writer.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in SCHEMA.split(";"):
-                writer.execute(statement)
-            writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"schema {version}, this program knows {SCHEMA_VERSION}")
+        _bring_up(writer, version)
+    if version == migration.OLDEST:
+        migration.make_room_returnable(writer)
     writer.execute("PRAGMA busy_timeout = 0")
     reader = sqlite3.connect(path, timeout=10, check_same_thread=False)
     reader.execute("PRAGMA query_only = ON")
     return writer, reader
+
+
+def _bring_up(db: sqlite3.Connection, version: int) -> None:
+    """Make the tables, or those of this schema out of an older one's."""
+    if version == SCHEMA_VERSION:
+        return
+    if version == 0:
+        for statement in SCHEMA.split(";"):
+            db.execute(statement)
+    elif version == migration.OLDEST:
+        migration.add_counts(db)
+    else:
+        raise sqlite3.DatabaseError(f"schema {version}, this program knows {SCHEMA_VERSION}")
+    db.execute(EXPIRED)
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def epoch_of(db: sqlite3.Connection, session: str) -> int:
@@ -104,7 +128,7 @@ def add(db: sqlite3.Connection, session: str, entries: Sequence[Entry]) -> None:
     for entry in entries:
         match entry.event:
             case CallEnded() as call:
-                db.execute(ADD_CALL, _figures(entry, call))
+                db.execute(ADD_CALL, figures(entry.run, entry.seq, entry.at, call))
             case RunStarted(node="") as run:
                 names = (run.query, run.model, run.sub_model)
                 db.execute(ADD_RUN, (entry.run, session, *names, entry.at, os.getpid()))
@@ -116,12 +140,3 @@ def add(db: sqlite3.Connection, session: str, entries: Sequence[Entry]) -> None:
                 db.execute(END_RUN, (entry.at, "failed", entry.run))
             case _:
                 pass
-
-
-def _figures(entry: Entry, call: CallEnded) -> tuple[str | int | float | None, ...]:
-    place = (entry.run, entry.seq, entry.at[:10], call.role, call.model, call.outcome)
-    used = call.usage
-    if used is None:
-        return (*place, None, None, None, 0, None, None)
-    tokens = (used.input_tokens, used.output_tokens, used.cached_tokens, used.estimated_calls)
-    return (*place, *tokens, used.cost, used.seconds)

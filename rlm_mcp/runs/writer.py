@@ -74,8 +74,16 @@ class Writer:
         Raises:
             JournalFailed: the file cannot be written.
         """
+        return await self.between(partial(bump_epoch, session=session))
+
+    async def between(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` on the file gives, in a worker thread, between two commits.
+
+        Raises:
+            JournalFailed: the file cannot be written.
+        """
         async with self._using:
-            return await guarded(partial(self._patiently, partial(bump_epoch, self._db, session)))
+            return await guarded(partial(self._patiently, partial(work, self._db)))
 
     def append(self, sink: "JournalSink", entry: Entry) -> None:
         """Have an entry written with the next commit."""

@@ -280,7 +280,7 @@ class RunResult(Result):
 
 
 class Bill(Result):
-    """Calls and what they used. Failed and cancelled ones are among `calls`."""
+    """Calls and what they used. `calls` has those failed and cancelled, and no retried attempt."""
 
     calls: int
     input_tokens: int
@@ -290,6 +290,7 @@ class Bill(Result):
     estimated_calls: int
     failed: int
     cancelled: int
+    retried: int
 
     @classmethod
     def of(cls, spent: "Spent") -> "Bill":
@@ -304,6 +305,7 @@ class Bill(Result):
             estimated_calls=usage.estimated_calls,
             failed=spent.failed,
             cancelled=spent.cancelled,
+            retried=spent.retried,
         )
 
 
@@ -316,6 +318,7 @@ class CostsSummed(Result):
     sub: Bill
     total: Bill
     by_model: dict[str, Bill]
+    by_depth: dict[str, Bill]
 
     @classmethod
     def of(cls, costs: "Costs") -> "CostsSummed":
@@ -327,6 +330,7 @@ class CostsSummed(Result):
             sub=Bill.of(costs.sub),
             total=Bill.of(costs.total),
             by_model={model: Bill.of(spent) for model, spent in costs.by_model.items()},
+            by_depth={str(depth): Bill.of(spent) for depth, spent in costs.by_depth.items()},
         )
 
 

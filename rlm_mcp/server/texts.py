@@ -71,6 +71,8 @@ def costs_text(costs: CostsSummed) -> str:
     """Of get_costs."""
     of = f"{costs.scope} {costs.id}" if costs.id else costs.scope
     rows = [("root", costs.root), ("sub", costs.sub), *costs.by_model.items()]
+    if len(costs.by_depth) > 1:
+        rows += [(f"depth {depth}", bill) for depth, bill in costs.by_depth.items()]
     lines = [f"{of}: {_bill_line(costs.total)}"]
     return "\n".join(lines + [f"{name}: {_bill_line(bill)}" for name, bill in rows if bill.calls])
 
@@ -161,6 +163,7 @@ def _bill_line(bill: Bill) -> str:
         (bill.estimated_calls, "estimated"),
         (bill.failed, "failed"),
         (bill.cancelled, "cancelled"),
+        (bill.retried, "retried"),
     ):
         if number:
             parts.append(f"{number:,} {word}")

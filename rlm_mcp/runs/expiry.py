@@ -1,0 +1,100 @@
+"""Old runs leave the journal whole: by age first, then, the oldest first, by size.
+
+What their calls cost is kept, summed by day, role, model, outcome and depth.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from rlm_mcp.rules import Keeping
+from rlm_mcp.runs.bills import KEEP_SUMS
+
+OPEN = """
+SELECT id, pid, (SELECT at FROM events WHERE run = id ORDER BY seq DESC LIMIT 1)
+FROM runs WHERE ended IS NULL
+"""
+# A run that is at work says something far more often; its number may be another process's by then.
+SILENT = timedelta(days=1)
+RECLAIMED_PAGES = 5_000
+
+
+def at_work(rows: Iterator[tuple[str, int, str]]) -> set[str]:
+    """Of the rows of `OPEN`, the runs whose process lives and that said something within a day."""
+    silent = _ago(SILENT)
+    return {run for run, pid, at in rows if at > silent and is_alive(pid) is not False}
+
+
+def is_alive(pid: int) -> bool | None:
+    """Whether there is a process of that number; None where that cannot be asked (Windows)."""
+    if os.name == "nt":  # there, os.kill ends the process it is asked about
+        return None
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def remove_oldest(db: sqlite3.Connection, keeping: Keeping) -> str | None:
+    """Remove the oldest run, if it is too old or all are too much; its id, None if none is left.
+
+    One at a time: between two of them others can write.
+    """
+    busy = at_work(db.execute(OPEN))
+    oldest = db.execute("SELECT id, started FROM runs ORDER BY started")
+    for run, started in oldest:
+        if run not in busy:
+            break
+    else:
+        return None
+    oldest.close()
+    if started >= _ago(timedelta(days=keeping.days)) and used_bytes(db) <= keeping.bytes:
+        return None
+    remove(db, run)
+    return str(run)
+
+
+def remove(db: sqlite3.Connection, run: str) -> None:
+    """Remove all of a run but the sums of its calls, in a transaction of its own."""
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute(KEEP_SUMS, (run,))
+        db.execute("DELETE FROM calls WHERE run = ?", (run,))
+        db.execute("DELETE FROM events WHERE run = ?", (run,))
+        db.execute("DELETE FROM runs WHERE id = ?", (run,))
+
+
+def used_bytes(db: sqlite3.Connection) -> int:
+    """Bytes of the file that hold something."""
+    pages, free, size = (
+        db.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def reclaim(db: sqlite3.Connection) -> None:
+    """Give free pages back to the disk, some at a time so that others can write between.
+
+    A reader of another process may keep the log file from being cut; the next time does it then.
+    """
+    while _free_pages(db):
+        before = _free_pages(db)
+        db.execute(f"PRAGMA incremental_vacuum({RECLAIMED_PAGES})").fetchall()
+        if _free_pages(db) >= before:  # an old file that cannot shrink
+            break
+    with suppress(sqlite3.OperationalError):
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _free_pages(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+def _ago(time: timedelta) -> str:
+    return (datetime.now(UTC) - time).isoformat(timespec="milliseconds")

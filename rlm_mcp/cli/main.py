@@ -10,6 +10,7 @@ from rlm_mcp.cli.demo import demo
 from rlm_mcp.cli.doctor import doctor
 from rlm_mcp.cli.evals import evaluate
 from rlm_mcp.cli.grade import grade
+from rlm_mcp.cli.purge import purge
 from rlm_mcp.cli.serve import serve
 from rlm_mcp.cli.traces import traces
 from rlm_mcp.errors import RlmError
@@ -31,7 +32,7 @@ def command(context: click.Context) -> None:
         context.invoke(serve)
 
 
-for subcommand in (serve, ask, demo, doctor, grade, traces, evaluate):
+for subcommand in (serve, ask, demo, doctor, grade, traces, purge, evaluate):
     command.add_command(subcommand)
 
 

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, get_args
 
 import anyio
@@ -10,35 +13,62 @@ import click
 from rlm_mcp.cli.view import open_view
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Detail
+from rlm_mcp.words import count
 
 if TYPE_CHECKING:
     from rlm_mcp.runs.costs import Costs
-    from rlm_mcp.runs.journal import RunRow
+    from rlm_mcp.runs.journal import Journal, RunRow
     from rlm_mcp.runs.trace import Trace
 
 QUERY_CHARS = 60
+EVERY = -1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Listed:
+    """A run as it is listed. `seconds` is None while it runs, or if it died."""
+
+    run: "RunRow"
+    status: str
+    costs: "Costs"
+
+    @property
+    def seconds(self) -> float | None:
+        """From its start to its end."""
+        if self.run.ended is None:
+            return None
+        took = datetime.fromisoformat(self.run.ended) - datetime.fromisoformat(self.run.started)
+        return took.total_seconds()
+
+
+def _listing(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option("-n", "limit", default=20, show_default=True, help="How many, newest first."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(invoke_without_command=True)
-@click.option("-n", "limit", default=20, show_default=True, help="How many runs, newest first.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_listing
 @click.pass_context
 def traces(context: click.Context, *, limit: int, as_json: bool) -> None:
     """List the newest runs; `traces show RUN` shows one."""
-    if context.invoked_subcommand is not None:
-        return
-    rows = anyio.run(_rows, limit)
-    if as_json:
-        click.echo(json.dumps([_record(run, costs) for run, costs in rows], indent=2))
-    elif not rows:
-        click.echo('No runs yet. Ask something: rlm-mcp ask PATH... "question"')
-    for run, costs in [] if as_json else rows:
-        click.echo(_line(run, costs))
+    if context.invoked_subcommand is None:
+        _list(limit, as_json=as_json)
+
+
+@traces.command("list")
+@_listing
+def list_runs(*, limit: int, as_json: bool) -> None:
+    """List the newest runs: id, start, status, question, calls, cost, time."""
+    _list(limit, as_json=as_json)
 
 
 @traces.command()
 @click.argument("run")
-@click.option("--page", default=1, show_default=True, help="Page of the trace.")
+@click.option("--page", type=int, help="Page of the trace; the first unless given.")
 @click.option(
     "--detail",
     type=click.Choice(get_args(Detail)),
@@ -46,46 +76,159 @@ def traces(context: click.Context, *, limit: int, as_json: bool) -> None:
     show_default=True,
     help="turns: sub-calls as sums. calls: each one. full: less is cut. answer: the answer alone.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(run: str, *, page: int, detail: Detail, as_json: bool) -> None:
+@click.option("--code", is_flag=True, help="Print the code alone, as a script.")
+@click.option("--cost", is_flag=True, help="Print the bill alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: without --page, everything.")
+def show(
+    run: str, *, page: int | None, detail: Detail, code: bool, cost: bool, as_json: bool
+) -> None:
     """Show what happened in RUN: code, output, calls, answer."""
-    trace = anyio.run(_trace, run, page, detail)
-    click.echo(json.dumps(dataclasses.asdict(trace), indent=2) if as_json else trace.text())
-    if page < trace.pages and not as_json:
-        click.echo(f"\nNext: rlm-mcp traces show {run} --page {page + 1}", err=True)
+    if code and (cost or as_json):
+        raise click.UsageError("--code goes with neither --cost nor --json.")
+    if code:
+        click.echo(anyio.run(_script, run))
+    elif cost:
+        click.echo(anyio.run(_bill, run, as_json))
+    elif as_json:
+        click.echo(anyio.run(_page_json, run, page, detail))
+    else:
+        trace = anyio.run(_trace, run, page or 1, detail)
+        click.echo(trace.text())
+        if trace.page < trace.pages:
+            more = f"--page {trace.page + 1}" + (f" --detail {detail}" if detail != "turns" else "")
+            click.echo(f"\nNext: rlm-mcp traces show {run} {more}", err=True)
+
+
+@traces.command()
+@click.argument("runs", nargs=-1, metavar="RUN...")
+@click.option(
+    "--older-than",
+    "days",
+    type=click.FloatRange(min=0),
+    metavar="DAYS",
+    help="All older runs, too.",
+)
+def rm(runs: tuple[str, ...], *, days: float | None) -> None:
+    """Remove runs for good. What they cost stays in the sums of their days."""
+    if not runs and days is None:
+        raise click.UsageError("Name the runs, or give --older-than DAYS.")
+    click.echo(f"Removed {count(anyio.run(_remove, runs, days), 'run')}.")
 
 
 traces.add_command(open_view)
 
 
-async def _rows(limit: int) -> list[tuple["RunRow", "Costs"]]:
-    from rlm_mcp.service import open_service
+@asynccontextmanager
+async def _journal() -> AsyncIterator["Journal"]:
+    from rlm_mcp.runs.journal import FILE, Journal
 
-    async with open_service(Settings.load()) as service:
-        runs = await service.journal.runs(limit)
-        return [(run, await service.costs("run", run.id)) for run in runs]
+    async with Journal.open(Settings.load().home.expanduser() / FILE) as journal:
+        yield journal
+
+
+def _list(limit: int, *, as_json: bool) -> None:
+    rows = anyio.run(_rows, limit)
+    if as_json:
+        click.echo(json.dumps([_record(row) for row in rows], indent=2))
+    elif not rows:
+        click.echo('No runs yet. Ask something: rlm-mcp ask PATH... "question"')
+    for row in [] if as_json else rows:
+        click.echo(_line(row))
+
+
+async def _rows(limit: int) -> list[Listed]:
+    from rlm_mcp.runs.costs import costs
+
+    async with _journal() as journal:
+        at_work = await journal.at_work()
+        return [
+            Listed(
+                run,
+                "died" if run.phase == "running" and run.id not in at_work else run.phase,
+                await costs(journal, "run", run.id),
+            )
+            for run in await journal.runs(limit)
+        ]
 
 
 async def _trace(run: str, page: int, detail: Detail) -> "Trace":
-    from rlm_mcp.service import open_service
+    from rlm_mcp.runs.trace import trace
 
-    async with open_service(Settings.load()) as service:
-        return await service.trace(run, page, detail)
+    async with _journal() as journal:
+        return await trace(journal, run, page, detail)
 
 
-def _line(run: "RunRow", costs: "Costs") -> str:
+async def _page_json(run: str, page: int | None, detail: Detail) -> str:
+    if page is None:
+        return json.dumps(await _everything(run, detail), indent=2)
+    return json.dumps(dataclasses.asdict(await _trace(run, page, detail)), indent=2)
+
+
+async def _everything(run: str, detail: Detail) -> dict[str, Any]:
+    """The steps of all pages, the bill, and every event as it was recorded."""
+    from rlm_mcp.events import to_json
+    from rlm_mcp.runs.costs import costs
+    from rlm_mcp.runs.trace import whole_trace
+
+    async with _journal() as journal:
+        record = dataclasses.asdict(await whole_trace(journal, run, detail))
+        record["costs"] = dataclasses.asdict(await costs(journal, "run", run))
+        record["events"] = [
+            {"seq": row.seq, "at": row.at, **json.loads(to_json(row.event))}
+            for row in await journal.events(run)
+        ]
+    return record
+
+
+async def _script(run: str) -> str:
+    from rlm_mcp.runs.script import script
+
+    async with _journal() as journal:
+        return await script(journal, run)
+
+
+async def _bill(run: str, as_json: bool) -> str:
+    from rlm_mcp.runs.costs import costs
+    from rlm_mcp.server.results import CostsSummed
+    from rlm_mcp.server.texts import costs_text
+
+    async with _journal() as journal:
+        summed = CostsSummed.of(await costs(journal, "run", run))
+    return summed.model_dump_json(indent=2) if as_json else costs_text(summed)
+
+
+async def _remove(named: tuple[str, ...], days: float | None) -> int:
+    async with _journal() as journal:
+        runs = dict.fromkeys(named)
+        if days is not None:
+            before = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="milliseconds")
+            at_work = await journal.at_work()
+            old = [run.id for run in await journal.runs(EVERY) if run.started < before]
+            runs |= dict.fromkeys(run for run in old if run not in at_work)
+        await journal.remove(list(runs))
+    return len(runs)
+
+
+def _line(listed: Listed) -> str:
     from rlm_mcp.cli.report import bill
 
+    run = listed.run
     query = " ".join(run.query.split())
     if len(query) > QUERY_CHARS:
         query = query[: QUERY_CHARS - 1] + "…"
     began = run.started[:16].replace("T", " ")
-    return f"{run.id}  {began}  {run.phase:<7}  {query}\n{'':6}{bill(costs.total.usage)}"
+    took = "" if listed.seconds is None else f" · {listed.seconds:.1f} s"
+    spent = bill(listed.costs.total.usage) + took
+    return f"{run.id}  {began}  {listed.status:<7}  {query}\n{'':6}{spent}"
 
 
-def _record(run: "RunRow", costs: "Costs") -> dict[str, Any]:
+def _record(listed: Listed) -> dict[str, Any]:
+    costs = listed.costs
     usage = {"root": costs.root, "sub": costs.sub, "total": costs.total}
-    return dataclasses.asdict(run) | {
+    return dataclasses.asdict(listed.run) | {
+        "status": listed.status,
+        "calls": costs.total.usage.calls,
         "usage": {role: dataclasses.asdict(spent) for role, spent in usage.items()},
         "cost": costs.total.usage.cost,
+        "seconds": listed.seconds,
     }

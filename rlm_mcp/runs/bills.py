@@ -39,19 +39,16 @@ SELECT role, model, outcome, depth, sum(requests), sum(retries), coalesce(sum(in
     CASE WHEN sum(unpriced) = 0 THEN coalesce(sum(cost), 0.0) END, coalesce(sum(seconds), 0.0)
 FROM ({billed}) GROUP BY role, model, outcome, depth ORDER BY role, model, outcome, depth
 """
-_OF_RUN = _SUMS.format(billed=f"{_KEPT} WHERE run = :key")
-_OF_SESSION = _SUMS.format(
-    billed=f"{_KEPT} WHERE run IN (SELECT id FROM runs WHERE session = :key)"
-)
-_OF_DAY = _SUMS.format(
-    billed=f"{_KEPT} WHERE day = :key UNION ALL {_EXPIRED} WHERE day = :key",
-)
-_OF_ALL = _SUMS.format(billed=f"{_KEPT} UNION ALL {_EXPIRED}")
+_WHOSE = {
+    "run": "WHERE run = :key",
+    "session": "WHERE run IN (SELECT id FROM runs WHERE session = :key)",
+    "day": "WHERE day = :key",
+}
 SUMS: dict[SumScope | None, str] = {
-    "run": _OF_RUN,
-    "session": _OF_SESSION,
-    "day": _OF_DAY,
-    None: _OF_ALL,
+    "run": _SUMS.format(billed=_KEPT + _WHOSE["run"]),
+    "session": _SUMS.format(billed=_KEPT + _WHOSE["session"]),
+    "day": _SUMS.format(billed=_KEPT + _WHOSE["day"] + " UNION ALL" + _EXPIRED + _WHOSE["day"]),
+    None: _SUMS.format(billed=_KEPT + " UNION ALL" + _EXPIRED),
 }
 
 

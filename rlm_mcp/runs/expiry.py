@@ -46,14 +46,13 @@ def remove_oldest(db: sqlite3.Connection, keeping: Keeping) -> str | None:
     One at a time: between two of them others can write.
     """
     busy = at_work(db.execute(OPEN))
-    oldest = db.execute("SELECT id, started FROM runs ORDER BY started")
-    for run, started in oldest:
-        if run not in busy:
-            break
-    else:
+    runs = db.execute("SELECT id, started FROM runs ORDER BY started").fetchall()
+    idle = next((row for row in runs if row[0] not in busy), None)
+    if idle is None:
         return None
-    oldest.close()
-    if started >= _ago(timedelta(days=keeping.days)) and used_bytes(db) <= keeping.bytes:
+    run, started = idle
+    is_old = started < _ago(timedelta(days=keeping.days))
+    if not is_old and used_bytes(db) <= keeping.bytes:
         return None
     remove(db, run)
     return str(run)

@@ -63,10 +63,7 @@ async def trace(journal: Journal, run_id: str, page: int = 1, detail: Detail = "
         ArgumentInvalid: there is no such page.
     """
     run = await journal.run(run_id)
-    if detail == "answer":
-        pages = _paged(_answer_steps(await journal.ending(run_id)))
-    else:
-        pages = await journal.folded(run_id, lambda recorded: _paged(_steps(recorded, detail)))
+    pages = _paged(await _all_steps(journal, run_id, detail))
     if not 1 <= page <= len(pages):
         raise ArgumentInvalid(
             f"Run {run_id} has {count(len(pages), 'page')} at detail={detail!r};"
@@ -74,6 +71,22 @@ async def trace(journal: Journal, run_id: str, page: int = 1, detail: Detail = "
             f"Ask for a page from 1 to {len(pages)}.",
         )
     return Trace(run, page, len(pages), tuple(pages[page - 1]))
+
+
+async def whole_trace(journal: Journal, run_id: str, detail: Detail = "turns") -> Trace:
+    """All pages of a run as one.
+
+    Raises:
+        UnknownRun: the journal has none of that id.
+    """
+    run = await journal.run(run_id)
+    return Trace(run, 1, 1, tuple(await _all_steps(journal, run_id, detail)))
+
+
+async def _all_steps(journal: Journal, run_id: str, detail: Detail) -> list[Step]:
+    if detail == "answer":
+        return _answer_steps(await journal.ending(run_id))
+    return await journal.folded(run_id, lambda recorded: _steps(recorded, detail))
 
 
 @dataclass(slots=True)

@@ -2,6 +2,9 @@ import json
 
 import pytest
 
+from rlm_mcp.runs.costs import costs
+from rlm_mcp.runs.journal import FILE, Journal
+
 pytestmark = pytest.mark.anyio
 
 CODE = """```repl
@@ -66,3 +69,78 @@ async def test_a_run_or_page_that_is_not_there_is_an_error(desk, run_id, argumen
 
     assert (code, out) == (1, "")
     assert words in err
+
+
+async def test_the_list_tells_when_how_long_and_what_became_of_a_run(desk, run_id):
+    _, out, _ = await desk.run("traces", "list", "-n", "1")
+    _, plain, _ = await desk.run("traces", "-n", "1")
+    _, listed, _ = await desk.run("traces", "list", "--json", "-n", "1")
+
+    (record,) = json.loads(listed)
+    assert out == plain
+    assert (record["status"], record["calls"]) == ("done", 4)
+    assert record["seconds"] > 0
+    assert f"{record['seconds']:.1f} s" in out
+
+
+async def test_the_code_of_a_run_is_printed_as_a_script(desk, run_id):
+    _, out, _ = await desk.run("traces", "show", run_id, "--code")
+
+    assert "# turn 1\npieces = [" in out
+    assert "# From the REPL: FINAL, llm_query_batched\n" in out
+    compile(out, "script", "exec")
+
+
+async def test_the_bill_of_a_run_is_printed_alone(desk, run_id):
+    _, out, _ = await desk.run("traces", "show", run_id, "--cost")
+    _, as_json, _ = await desk.run("traces", "show", run_id, "--cost", "--json")
+
+    assert out.startswith(f"run {run_id}: 4 calls · ")
+    assert "\nsub: 3 calls · " in out
+    assert json.loads(as_json)["total"]["retried"] == 0
+
+
+async def test_json_without_a_page_is_everything(desk, run_id):
+    _, out, _ = await desk.run("traces", "show", run_id, "--json")
+    _, page, _ = await desk.run("traces", "show", run_id, "--json", "--page", "1")
+
+    whole = json.loads(out)
+    kinds = [event["event"] for event in whole["events"]]
+    assert (kinds[0], kinds[-1], kinds.count("CallEnded")) == ("RunStarted", "RunEnded", 4)
+    assert [event["seq"] for event in whole["events"]] == list(range(1, len(kinds) + 1))
+    assert whole["costs"]["total"]["usage"]["calls"] == 4
+    assert whole["steps"] == json.loads(page)["steps"]
+
+
+async def test_code_and_bill_are_not_asked_for_together(desk):
+    code, _, err = await desk.run("traces", "show", "run_1", "--code", "--cost")
+
+    assert code == 2
+    assert "--code" in err
+
+
+async def test_runs_are_removed_and_their_costs_stay(desk, run_id, home):
+    code, out, _ = await desk.run("traces", "rm", run_id)
+    gone, _, err = await desk.run("traces", "show", run_id)
+
+    assert (code, out) == (0, "Removed 1 run.\n")
+    assert (gone, f"There is no run '{run_id}'" in err) == (1, True)
+    async with Journal.open(home / FILE) as journal:
+        assert (await costs(journal, "all")).total.usage.calls >= 4
+
+
+async def test_runs_older_than_some_days_are_removed(desk, run_id):
+    _, young, _ = await desk.run("traces", "rm", "--older-than", "1")
+    _, old, _ = await desk.run("traces", "rm", "--older-than", "0")
+    _, left, _ = await desk.run("traces", "--json")
+
+    assert young == "Removed 0 runs.\n"
+    assert old.startswith("Removed ")
+    assert json.loads(left) == []
+
+
+async def test_removing_nothing_in_particular_is_a_usage_error(desk):
+    code, _, err = await desk.run("traces", "rm")
+
+    assert code == 2
+    assert "--older-than" in err

@@ -21,13 +21,14 @@ FIRST = {
     "ok": "fine",
     "busy": ScriptedReply("full", status=503, headers=AT_ONCE),
     "broken": ScriptedReply("oops", status=500, headers=AT_ONCE),
+    "down": ScriptedReply("oops", status=500, headers=AT_ONCE),
     "refused": ScriptedReply("no", status=400),
     "spent": ScriptedReply("", reasoning="hm " * 9, finish_reason="length"),
     "silent": ScriptedReply("fine", reports_usage=False),
     "hanging": ScriptedReply(fault="hang"),
 }
 PRICES = {"price_in": 1.0, "price_out": 2.0, "sub_price_in": 1.0, "sub_price_out": 2.0}
-OUTCOMES = {"refused": "failed", "spent": "failed", "hanging": "cancelled"}
+OUTCOMES = {"down": "failed", "refused": "failed", "spent": "failed", "hanging": "cancelled"}
 
 
 class Moody:
@@ -101,7 +102,7 @@ def agrees(spent, ledger, moody):
     small, total = spent.by_model["small"], spent.total
 
     assert (small.failed, small.cancelled) == (outcomes["failed"], outcomes["cancelled"])
-    assert small.retried == kinds["busy"] + kinds["broken"]
+    assert small.retried == kinds["busy"] + kinds["broken"] + kinds["down"]
     assert total.usage.calls + total.retried == ledger.calls + ledger.failed
     for model, of in spent.by_model.items():
         bill = ledger.by_model[model]

@@ -1,0 +1,83 @@
+import pytest
+
+from rlm_mcp.events import RunEnded, RunStarted
+from rlm_mcp.runs.journal import FILE, Journal
+from rlm_mcp.types import Budget, Usage
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def full(tmp_path):
+    """A data folder with a run, a context, a profile, a cache that is a link, and a stranger."""
+    home, elsewhere = tmp_path / "full", tmp_path / "elsewhere"
+    for folder in (home / "contexts" / "ctx_1", home / "endpoints", elsewhere):
+        folder.mkdir(parents=True)
+    for file in (
+        home / "contexts" / "ctx_1" / "blob",
+        home / "endpoints" / "model.json",
+        home / "notes.txt",
+        elsewhere / "mine.txt",
+    ):
+        file.write_text("text" * 1000, encoding="utf-8")
+    (home / "contexts" / "linked").symlink_to(elsewhere, target_is_directory=True)
+    (home / "cache").symlink_to(elsewhere, target_is_directory=True)
+    async with Journal.open(home / FILE) as journal:
+        sink = journal.sink("run_1", "ses", await journal.claim("ses"))
+        sink.emit(RunStarted("", "why?", "ses", (), "big", "small", Budget()))
+        sink.emit(RunEnded("", "answer", "because", (), Usage(), Usage(), 2, 1.5))
+    return home
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def test_all_goes_but_what_links_lead_to_and_what_is_not_ours(desk, full):
+    code, out, _ = await desk.run("purge", "--yes", RLM_HOME=str(full))
+    again, nothing, _ = await desk.run("purge", "--yes", RLM_HOME=str(full))
+
+    assert code == again == 0
+    assert out.startswith("Removed 1 run, 1 context, 1 endpoint profile and the caches in ")
+    assert "kB in all" in out
+    assert names(full) == ["notes.txt"]
+    assert names(full.parent / "elsewhere") == ["mine.txt"]
+    assert "holds nothing of rlm-mcp" in nothing
+
+
+@pytest.mark.parametrize(("reply", "gone"), [(b"", False), (b"n\n", False), (b"y\n", True)])
+async def test_it_asks_first_and_says_how_much_would_go(desk, full, reply, gone):
+    code, _, err = await desk.run("purge", stdin=reply, RLM_HOME=str(full))
+
+    assert (code == 0) is gone
+    assert "Remove 1 run, 1 context, 1 endpoint profile" in err
+    assert (names(full) == ["notes.txt"]) is gone
+
+
+async def test_it_is_refused_while_another_process_has_the_journal(desk, full):
+    before = names(full)
+    async with Journal.open(full / FILE):
+        code, out, err = await desk.run("purge", "--yes", RLM_HOME=str(full))
+
+        assert (code, out) == (1, "")
+        assert "at work in this data folder" in err
+        assert set(before) <= set(names(full))
+    code, _, _ = await desk.run("purge", "--yes", RLM_HOME=str(full))
+    assert code == 0
+
+
+async def test_a_journal_still_works_after_the_question_was_answered_with_no(desk, full):
+    await desk.run("purge", stdin=b"n\n", RLM_HOME=str(full))
+
+    async with Journal.open(full / FILE) as journal:
+        assert [run.id for run in await journal.runs()] == ["run_1"]
+
+
+async def test_a_journal_that_is_none_goes_too(desk, full):
+    (full / FILE).write_text("no journal " * 1000, encoding="utf-8")
+
+    code, out, _ = await desk.run("purge", "--yes", RLM_HOME=str(full))
+
+    assert code == 0
+    assert "a journal that cannot be read" in out
+    assert names(full) == ["notes.txt"]

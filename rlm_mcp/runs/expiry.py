@@ -18,7 +18,7 @@ FROM runs WHERE ended IS NULL
 """
 # A run that is at work says something far more often; its number may be another process's by then.
 SILENT = timedelta(days=1)
-RECLAIMED_PAGES = 5_000
+RECLAIMED_PAGES = 1_000
 
 
 def at_work(rows: Iterator[tuple[str, int, str]]) -> set[str]:
@@ -66,6 +66,7 @@ def remove(db: sqlite3.Connection, run: str) -> None:
         db.execute("DELETE FROM calls WHERE run = ?", (run,))
         db.execute("DELETE FROM events WHERE run = ?", (run,))
         db.execute("DELETE FROM runs WHERE id = ?", (run,))
+    db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def used_bytes(db: sqlite3.Connection) -> int:
@@ -77,16 +78,20 @@ def used_bytes(db: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def reclaim(db: sqlite3.Connection) -> None:
-    """Give free pages back to the disk, some at a time so that others can write between.
+def reclaim(db: sqlite3.Connection) -> bool:
+    """Give some of the free pages back to the disk; whether there may be more.
 
-    A reader of another process may keep the log file from being cut; the next time does it then.
+    False too for an old file that cannot shrink: what is free there is used again.
     """
-    while _free_pages(db):
-        before = _free_pages(db)
-        db.execute(f"PRAGMA incremental_vacuum({RECLAIMED_PAGES})").fetchall()
-        if _free_pages(db) >= before:  # an old file that cannot shrink
-            break
+    before = _free_pages(db)
+    # `execute` takes one step of a statement without rows, which here is a single page.
+    db.executescript(f"PRAGMA incremental_vacuum({RECLAIMED_PAGES})")
+    db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    return 0 < _free_pages(db) < before
+
+
+def cut_log(db: sqlite3.Connection) -> None:
+    """Fold the log file into the journal and cut it, unless another process reads just now."""
     with suppress(sqlite3.OperationalError):
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 

@@ -181,7 +181,7 @@ class Journal:
             )
         for run in runs:
             await self._writer.between(partial(expiry.remove, run=run))
-        await self._writer.between(expiry.reclaim)
+        await self._reclaim()
 
     async def expire(self, keeping: Keeping) -> list[str]:
         """Remove the runs that are too old or, the oldest first, too much; return their ids.
@@ -195,8 +195,13 @@ class Journal:
         while run := await self._writer.between(partial(expiry.remove_oldest, keeping=keeping)):
             gone.append(run)
         if gone:
-            await self._writer.between(expiry.reclaim)
+            await self._reclaim()
         return gone
+
+    async def _reclaim(self) -> None:
+        while await self._writer.between(expiry.reclaim):
+            pass
+        await self._writer.between(expiry.cut_log)
 
     async def _read(self, sql: str, parameters: Parameters) -> list[tuple[Any, ...]]:
         return await self._query(sql, parameters, list)

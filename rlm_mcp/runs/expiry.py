@@ -18,7 +18,7 @@ FROM runs WHERE ended IS NULL
 """
 # A run that is at work says something far more often; its number may be another process's by then.
 SILENT = timedelta(days=1)
-RECLAIMED_PAGES = 1_000
+RECLAIMED_PAGES = 250
 
 
 def at_work(rows: Iterator[tuple[str, int, str]]) -> set[str]:

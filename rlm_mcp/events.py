@@ -93,7 +93,8 @@ class CallRetried:
 class CallEnded:
     """A request ended. `usage` is None only if nothing is known of what a failed call used.
 
-    `key` stands for all that was asked, of whom: the same for the same.
+    `error` is what the failure said, `error_type` the name of its class. `key` stands for all that
+    was asked, of whom: the same for the same.
     """
 
     node: str
@@ -108,6 +109,7 @@ class CallEnded:
     usage: Usage | None
     error: str | None = None
     attempts: int = 1
+    error_type: str | None = None
     key: str = ""
     finish_reason: str | None = None
 
@@ -169,6 +171,7 @@ class RunFailed:
     node: str
     message: str
     hint: str
+    error_type: str | None = None
 
 
 Event = (

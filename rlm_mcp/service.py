@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -212,12 +212,15 @@ class Service:
         sinks: Sequence[Sink] = (),
     ) -> Job:
         """Put a run to work; `before` are the events it has told already, if it is resumed."""
-        status = RunStatus()
+        # Who only imports us does not pay for OpenTelemetry's API; the server has it anyway.
+        from rlm_mcp.runs.spans import Spans  # noqa: PLC0415 - see above
+
+        status, spans = RunStatus(), Spans(question.run_id, content=self.settings.otel_content)
         kept = self.journal.sink(
             question.run_id,
             session.handle,
             session.epoch,
-            (status, *sinks),
+            (status, spans, *sinks),
             after=len(before),
         )
         calls = Calls(ledger, Onward(kept, before) if before else kept, past=Past.of(before))
@@ -234,12 +237,13 @@ class Service:
         job = Job(question.run_id, session.handle, status, run.cancel)
 
         async def work() -> Answer:
-            try:
-                return await run.answer()
-            finally:
-                with anyio.move_on_after(WRITTEN_S, shield=True):
-                    await kept.written()
-                session.used_at = anyio.current_time()
+            with closing(spans):
+                try:
+                    return await run.answer()
+                finally:
+                    with anyio.move_on_after(WRITTEN_S, shield=True):
+                        await kept.written()
+                    session.used_at = anyio.current_time()
 
         self.jobs.start(job, work)
         return job

@@ -131,6 +131,10 @@ class Settings(BaseModel):
         default=3600.0, gt=0, description="Idle time after which a session ends."
     )
     max_sessions: int = Field(default=32, ge=1, description="Sessions open at a time.")
+    otel_content: bool = Field(
+        default=False,
+        description="Spans carry questions, prompts, replies, code and output, too.",
+    )
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, **overrides: object) -> Self:

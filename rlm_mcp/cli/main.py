@@ -9,6 +9,7 @@ from rlm_mcp.cli.ask import ask
 from rlm_mcp.cli.demo import demo
 from rlm_mcp.cli.doctor import doctor
 from rlm_mcp.cli.evals import evaluate
+from rlm_mcp.cli.exporting import export_spans
 from rlm_mcp.cli.grade import grade
 from rlm_mcp.cli.purge import purge
 from rlm_mcp.cli.serve import serve
@@ -28,6 +29,7 @@ def command(context: click.Context) -> None:
     Without a command: serve MCP on standard input and output, as an MCP client starts it.
     Settings come from RLM_ environment variables; the README lists them.
     """
+    export_spans()
     if context.invoked_subcommand is None:
         context.invoke(serve)
 

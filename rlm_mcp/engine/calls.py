@@ -119,6 +119,7 @@ class Calls:
                 usage=usage,
                 error=result.message if isinstance(result, EndpointError) else None,
                 attempts=attempts,
+                error_type=type(result).__name__ if isinstance(result, EndpointError) else None,
                 key=call_key(model, messages),
                 finish_reason=completion.finish_reason if completion else None,
             )

@@ -61,7 +61,7 @@ async def _solved(node: Node, key: str) -> SubReply:
     try:
         outcome = await node.solve()
     except RlmError as error:
-        sink.emit(RunFailed(question.node, error.message, error.hint))
+        sink.emit(RunFailed(question.node, error.message, error.hint, type(error).__name__))
         raise
     except anyio.get_cancelled_exc_class():
         sink.emit(_ended(node, Outcome(node.drafts.text, "cancelled"), began))

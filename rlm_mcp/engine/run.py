@@ -50,10 +50,11 @@ class Run:
                 conduct = await node.conduct(recounted)
                 answer = await self._finish(node, outcome, conduct)
         except RlmError as error:
-            self._emit(RunFailed("", error.message, error.hint))
+            self._emit(RunFailed("", error.message, error.hint, type(error).__name__))
             raise
         except Exception as error:
-            self._emit(RunFailed("", f"{type(error).__name__}: {error}", BROKEN_HINT))
+            kind = type(error).__name__
+            self._emit(RunFailed("", f"{kind}: {error}", BROKEN_HINT, kind))
             raise
         return answer
 

@@ -18,8 +18,17 @@ import json
 import logging
 from collections.abc import Mapping
 
+import anyio
+import anyio.to_thread
 from opentelemetry.context import get_current
-from opentelemetry.trace import Span, SpanKind, StatusCode, get_tracer, set_span_in_context
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    StatusCode,
+    get_tracer,
+    get_tracer_provider,
+    set_span_in_context,
+)
 
 from rlm_mcp.events import (
     CallEnded,
@@ -39,6 +48,7 @@ AGENT = "rlm-mcp"
 TOOL = "python"
 PROVIDER = "openai"
 CUT_SHORT = "interrupted"
+FLUSH_S = 2.0
 
 Attributes = Mapping[str, str | int | float | bool | None]
 
@@ -217,6 +227,14 @@ class Spans:
 
     def _text(self, content: str | None) -> str | None:
         return sendable(content) if self._content and content is not None else None
+
+
+async def flush() -> None:
+    """Have the SDK, if there is one, export what it holds, for at most `FLUSH_S` seconds."""
+    export = getattr(get_tracer_provider(), "force_flush", None)
+    if export is not None:
+        with anyio.move_on_after(FLUSH_S, shield=True):
+            await anyio.to_thread.run_sync(export, round(FLUSH_S * 1000), abandon_on_cancel=True)
 
 
 def _run(node: str) -> str:

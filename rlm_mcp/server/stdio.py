@@ -49,6 +49,9 @@ async def _end_with_parent(app: App, parent: int) -> None:
 
 
 async def _leave(app: App, code: int) -> None:
+    from rlm_mcp.runs.spans import flush  # noqa: PLC0415 - a server that starts needs none of it
+
     await app.close()
+    await flush()
     # The thread that reads stdin cannot be interrupted; a normal exit would wait for it.
     os._exit(code)

@@ -75,7 +75,7 @@ class Stuck:
 class Fragile(SpanProcessor):
     """Raises when a span of one operation starts."""
 
-    breaks_at = None
+    breaks_at = "nothing"
 
     def on_start(self, span, parent_context=None):
         if span.attributes.get("gen_ai.operation.name") == self.breaks_at:

@@ -89,7 +89,8 @@ async def test_a_collector_that_is_gone_costs_the_answer_nothing(desk, tmp_path)
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as gone:
         url = f"http://127.0.0.1:{gone.server_port}"
 
-    code, output, _ = await ask(desk, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=url)
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    code, output, _ = await ask(desk, tmp_path, **endpoint)
 
     assert (code, "answered" in output) == (0, True)
 

@@ -6,13 +6,14 @@ the word at the head. Counts are believed first; words only of a model that knew
 short canary, and only if it loses the head twice.
 """
 
+import math
 import random
 import re
 from dataclasses import dataclass
 from typing import Literal
 
-from rlm_mcp.errors import EndpointFailed, EndpointRefused, PromptTooLong
-from rlm_mcp.llm.interview import REPLY_TOKENS, Asked, Interview
+from rlm_mcp.errors import PromptTooLong
+from rlm_mcp.llm.interview import REPLY_TOKENS, Asked, Interview, rate
 from rlm_mcp.llm.profiles import Overflow
 from rlm_mcp.llm.refusals import WindowShared
 from rlm_mcp.tokens import estimate_tokens
@@ -25,6 +26,9 @@ _SHARE_OF_CLAIM = 0.95
 _SHARE_OF_ROOM = 0.9
 _LEAST_COUNTED = 0.9
 _HALVINGS = 4
+_NEAR = 0.75
+_STEP = 2
+_BLIND_STEP = 4
 _GUESSED_CHARS_PER_TOKEN = 4.0
 _CHARS_PER_TOKEN = (1.0, 12.0)
 _LONGER = "Now count from one to forty in words instead."
@@ -81,6 +85,7 @@ class Window:
     tokens: int | None
     is_measured: bool
     whole_tokens: int | None = None
+    failed_tokens: int | None = None
     overflow: Overflow | None = None
 
 
@@ -129,14 +134,14 @@ class Gauge:
             if tried is None:
                 break
             if tried.outcome != "whole":
-                known = max(tried.tokens, whole) if tried.tokens else None
-                window = known or await self._narrow(whole, size)
-                return Window(window, window is not None, whole or None, tried.outcome)
+                if tried.tokens:
+                    known = max(tried.tokens, whole)
+                    return Window(known, True, whole or None, size, tried.outcome)
+                return await self._narrow(whole, size, tried.outcome)
             whole = max(whole, tried.tokens or size)
             if size == goal:
                 return Window(claim or whole, True, whole)
-            room = int(_SHARE_OF_ROOM * self._interview.room_tokens)
-            size = min(goal, 2 * size if claim is None else room)
+            size = min(goal, self._next(size, claim))
             if size < 1.2 * whole and size != goal:
                 break
         return Window(claim, False, whole or None)
@@ -161,11 +166,27 @@ class Gauge:
         text = canary(4000).text
         return len(text) / estimate_tokens(text)
 
-    async def _narrow(self, whole: int, failed: int) -> int | None:
-        """The longest prompt between a whole and a failed one that is taken whole, by halving."""
+    @property
+    def _room(self) -> int:
+        """The longest canary there is room for: twice, where words must show what became of it."""
+        room = int(_SHARE_OF_ROOM * self._interview.room_tokens)
+        return room if self.is_honest else room // 2
+
+    def _next(self, size: int, claim: int | None) -> int:
+        """What to try after a canary of `size` tokens was taken whole."""
+        if claim is None:
+            return _STEP * size
+        # Without counts a cut costs two prompts and tells no number: it is climbed to.
+        return self._room if self.is_honest else min(_BLIND_STEP * size, self._room)
+
+    async def _narrow(self, whole: int, failed: int, overflow: Overflow) -> Window:
+        """The window between a whole and a failed prompt, by halving the ratio of the two.
+
+        Not known if there was no room to bring them near each other: the ends are told then.
+        """
         for _ in range(_HALVINGS):
-            size = (whole + failed) // 2
-            if not 0 < size <= self._interview.room_tokens:
+            size = min(math.isqrt(max(whole, SHORT_TOKENS) * failed), self._room)
+            if size <= whole:
                 break
             tried = await self._try(size)
             if tried is None:
@@ -174,13 +195,16 @@ class Gauge:
                 whole = size
             else:
                 failed = size
-        return whole + REPLY_TOKENS if whole else None
+        is_near = whole >= _NEAR * failed
+        window = whole + REPLY_TOKENS if is_near else None
+        return Window(window, is_near, whole or None, failed, overflow)
 
     async def _try(self, size: int) -> _Tried | None:
         """What becomes of a canary of `size` tokens, None if that cannot be told."""
         tried = await self._once(size)
-        is_by_words = tried is not None and tried.outcome == "truncated" and tried.tokens is None
-        return await self._once(size) if is_by_words else tried
+        if tried is None or tried.outcome != "truncated" or tried.tokens is not None:
+            return tried
+        return await self._once(size) if size <= self._interview.room_tokens else None
 
     async def _once(self, size: int) -> _Tried | None:
         sent = canary(int(size * self._ratio))
@@ -188,8 +212,6 @@ class Gauge:
         match asked.error:
             case PromptTooLong(window_tokens=window):
                 return _Tried("refused", window)
-            case EndpointRefused() | EndpointFailed() | WindowShared():
-                return _Tried("refused", None)
             case None if asked.reply is not None:
                 pass
             case _:
@@ -209,8 +231,8 @@ class Gauge:
         if asked.reply is not None:
             reply_s = asked.made_tokens / (self._interview.reply_per_s or float("inf"))
             prompt_s = asked.seconds - reply_s
-            tokens = len(sent.text) / self._ratio
-            self._interview.prompt_per_s = tokens / (prompt_s if prompt_s > 0 else asked.seconds)
+            per_s = rate(len(sent.text) / self._ratio, prompt_s if prompt_s > 0 else asked.seconds)
+            self._interview.prompt_per_s = per_s or self._interview.prompt_per_s
         return asked
 
 

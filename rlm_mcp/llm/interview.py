@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from rlm_mcp.errors import EndpointError
+from rlm_mcp.errors import EndpointError, PromptTooLong
 from rlm_mcp.llm.endpoint import Endpoint
 from rlm_mcp.llm.retries import with_retries
 from rlm_mcp.llm.wire import Dialect, Switch, WireReply
@@ -15,11 +15,12 @@ from rlm_mcp.types import Message
 REPLY_TOKENS = 64
 # Longer prompts take more than their share of time, and rates are known from short ones only.
 _SLACK = 1.5
+_LEAST_TIMED_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much measuring may take: seconds after the first reply, tokens of prompts in all.
+    """How much measuring a model may take: seconds after its first reply, tokens of its prompts.
 
     `first_s` is how long the first reply may take, with which many servers load the model.
     """
@@ -100,7 +101,12 @@ class Interview:
         *,
         patience_s: float = 0.0,
     ) -> Asked:
-        """One question, put without regard to roles known before; an error is a finding."""
+        """One question, put without regard to roles known before; an error is a finding.
+
+        Not sent once the time is up. A prompt refused for its length costs no tokens.
+        """
+        if anyio.current_time() >= self._deadline:
+            return Asked(None, None, 0.0)
         self.requests += 1
         estimated = sum(estimate_tokens(message.content) for message in messages)
         self.tokens += estimated
@@ -119,6 +125,8 @@ class Interview:
                 reply = await with_retries(attempt, None, patience_s)
             except EndpointError as failure:
                 error = failure
+        if isinstance(error, PromptTooLong):
+            self.tokens -= estimated
         if reply is not None and reply.counted is not None:
             self.tokens += reply.counted.input - estimated
         return Asked(reply, error, anyio.current_time() - start)
@@ -134,3 +142,8 @@ class Interview:
             for prompt in prompts:
                 group.start_soon(ask, prompt)
         return answers
+
+
+def rate(tokens: float, seconds: float) -> float | None:
+    """Tokens a second; None of less than 10 ms, which tell more of the clock than of the model."""
+    return tokens / seconds if tokens and seconds >= _LEAST_TIMED_S else None

@@ -1,7 +1,7 @@
 """The models of this process: names and settings in, connected models out."""
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -109,7 +109,7 @@ class Models:
     async def measure(self, bounds: "Bounds | None" = None) -> tuple[ModelProfile, ...]:
         """Question the models of the settings, each once, and keep what they show for later runs.
 
-        Takes up to minutes, and tokens: only for a user who asked for it.
+        Takes up to minutes, and tokens, for each of the two: only for a user who asked for it.
 
         Raises:
             EndpointError: the endpoint cannot be reached, or does not answer a plain question.
@@ -159,7 +159,10 @@ class Models:
             if slots != connection.throttle.slots:
                 connection.throttle.resize(slots)
             window = profile.window_of(window, slots)
-            connection.endpoint.dialects.setdefault(served.name, profile.dialect)
+            told, dialects = profile.dialect, connection.endpoint.dialects
+            known = dialects.get(served.name, told)
+            merges, folds = known.merges or told.merges, known.folds or told.folds
+            dialects[served.name] = replace(known, merges=merges, folds=folds)
         return RemoteModel(
             connection,
             served.name,
@@ -234,5 +237,11 @@ def _address(url: str, name: str) -> str:
     if not is_web:
         raise SettingsInvalid(
             f"{name} is no http or https address.", f"Set {name} like http://localhost:8080/v1."
+        )
+    if "?" in address or "#" in address:
+        raise SettingsInvalid(
+            f"{name} has a query or a fragment, which no endpoint could be asked with.",
+            f"Set {name} like http://localhost:8080/v1; a key goes into"
+            f" {name.removesuffix('API_URL')}API_KEY.",
         )
     return address if parts.path else f"{address}/v1"

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
-from rlm_mcp.errors import EndpointFailed, EndpointRefused
+from rlm_mcp.errors import EndpointFailed
 from rlm_mcp.llm.canary import Gauge, Window
 from rlm_mcp.llm.endpoint import Endpoint
-from rlm_mcp.llm.interview import Asked, Bounds, Interview
+from rlm_mcp.llm.interview import Asked, Bounds, Interview, rate
 from rlm_mcp.llm.profiles import ModelProfile, WindowFrom
 from rlm_mcp.llm.wire import Switch
 from rlm_mcp.types import Message
@@ -19,6 +19,9 @@ _COUNT = "Count from one to twenty in words."
 _TASK = "Write exactly: one two three four five six"
 # Misspelt, so that a server that repeats it is told from a model that starts again.
 _BEGUN, _NEXT, _FIRST = "one two thrae", "four", "one two three"
+_ABOUT_THE_END = re.compile(
+    r"last (?:message|role)|final position|assistant|pre-?fill|alternat", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,7 @@ async def measure(
 ) -> ModelProfile:
     """Ask a model some fifteen questions; what cannot be told within `bounds` stays unknown.
 
-    Costs the tokens and the time of these questions: about two and a half windows of prompt where
-    the window is known, less where the bounds or the model's speed do not allow it.
+    Costs up to `bounds.tokens` of prompts, and up to `bounds.seconds` once the model is loaded.
 
     Raises:
         EndpointError: not even a first, plain question was answered.
@@ -53,7 +55,7 @@ async def measure(
     interview.thinking_off = thinking_off
     second = await interview.ask([Message("user", _COUNT)])
     if second.reply is not None:
-        interview.reply_per_s = second.made_tokens / max(second.seconds, 1e-3) or None
+        interview.reply_per_s = rate(second.made_tokens, second.seconds)
     system, two_users, trailing = await _ask_roles(interview)
     gauge = Gauge(interview)
     await gauge.calibrate(_COUNT, second)
@@ -73,6 +75,7 @@ async def measure(
         window_from=_from(window, claim),
         claimed_tokens=claim.metadata_tokens,
         whole_tokens=window.whole_tokens,
+        failed_tokens=window.failed_tokens,
         overflow=window.overflow,
         slots=claim.slots,
         shares_context=shares,
@@ -140,23 +143,28 @@ async def _ask_roles(
 
 
 def _taken(asked: Asked, *, is_put_as_sent: bool) -> Taken | None:
-    if asked.reply is not None:
-        return "taken" if is_put_as_sent else "refused"
-    return "refused" if _is_refused(asked) else None
+    """An error says nothing: a refusal for the roles would have been got around."""
+    if asked.reply is None:
+        return None
+    return "taken" if is_put_as_sent else "refused"
 
 
 async def _trailing(interview: Interview) -> Trailing | None:
     asked = await interview.ask([Message("user", _TASK), Message("assistant", _BEGUN)])
     if asked.reply is None:
-        return "refused" if _is_refused(asked) else None
+        return "refused" if _is_about_the_end(asked) else None
     words = " ".join(re.findall(r"\w+", asked.reply.text.lower()))
     if words.startswith((_BEGUN, _NEXT)):
         return "continued"
     return "answered" if words.startswith(_FIRST) else None
 
 
-def _is_refused(asked: Asked) -> bool:
-    return isinstance(asked.error, EndpointRefused | EndpointFailed)
+def _is_about_the_end(asked: Asked) -> bool:
+    """Whether an error is about who has the last word, and not about anything else."""
+    error = asked.error
+    return error is not None and bool(
+        _ABOUT_THE_END.search(error.message.replace(error.url or "", ""))
+    )
 
 
 def _from(window: Window, claim: Claim) -> WindowFrom | None:

@@ -24,10 +24,11 @@ Overflow = Literal["refused", "truncated"]
 class ModelProfile:
     """How one model at one endpoint behaves, found by asking it; None where it could not be told.
 
-    `window_tokens` counts prompt and reply; `window_from` says how it is known: `measured` if
-    prompts up to it were seen to be taken whole, or longer ones not to be; a setting that holds
+    `window_tokens` counts prompt and reply; `window_from` says how it is known: `measured` if a
+    prompt of 95 % of the claim was taken whole, if the endpoint gave the number with a longer one,
+    or if a prompt of at least three quarters of the shortest failed one was; a setting that holds
     stays a setting. `claimed_tokens` is what the metadata said at that time, `whole_tokens` the
-    longest prompt taken whole.
+    longest prompt taken whole, `failed_tokens` the shortest that was not.
     `requests`, `tokens` and `seconds` are what measuring took.
     """
 
@@ -54,6 +55,7 @@ class ModelProfile:
     prompt_per_s: float | None
     reply_per_s: float | None
     chars_per_token: float | None
+    failed_tokens: int | None = None
 
     def age_s(self, now: datetime | None = None) -> float:
         """Seconds since it was measured."""
@@ -69,15 +71,18 @@ class ModelProfile:
     def window_of(self, claimed_tokens: int | None, at_a_time: int) -> int | None:
         """The window of one request of `at_a_time`; `claimed_tokens` is what metadata says now.
 
-        The smaller of claim and measurement; where no end was found, what was taken whole. Another
-        claim than at the time of measuring means another server: the claim counts then.
+        The smaller of claim and measurement; where there is neither, what was taken whole. A
+        setting counts for as long as it is set, not from here. Another claim than at the time of
+        measuring means another server: the claim counts then.
         """
-        window = claimed_tokens or self.window_tokens or self.whole_tokens
+        own = None if self.window_from == "setting" else self.window_tokens
+        window = claimed_tokens or own or self.whole_tokens
         is_same = None in {claimed_tokens, self.claimed_tokens} or (
             claimed_tokens == self.claimed_tokens
         )
-        if window and is_same and self.window_from == "measured" and self.window_tokens:
-            window = min(window, self.window_tokens)
+        limit = self.window_tokens if self.window_from == "measured" else self.failed_tokens
+        if window and is_same and limit:
+            window = min(window, limit)
         return window // at_a_time if window and self.shares_context else window
 
     @property

@@ -74,10 +74,6 @@ class Quirks:
             return None
         return window_tokens if self.claims == "true" else self.claims
 
-    def told_slots(self, slots: int) -> int | None:
-        """The slots its pages tell, None if they tell none."""
-        return None if self.vendor in vendors.WITHOUT_SLOTS else slots
-
     def pages(
         self, models: Sequence[str], window_tokens: int | None, slots: int
     ) -> dict[str, bytes]:

@@ -20,9 +20,6 @@ Vendor = Literal[
 ]
 
 WITHOUT_WINDOW: frozenset[Vendor] = frozenset({"litellm", "openai"})
-WITHOUT_SLOTS: frozenset[Vendor] = frozenset(
-    {"ollama", "lmstudio", "litellm", "openrouter", "openai"}
-)
 
 
 def pages(

@@ -297,6 +297,14 @@ def test_an_address_that_is_none_is_refused_before_anything_is_asked(url):
         Models(Settings(sub_api_url=url))
 
 
+@pytest.mark.parametrize("end", ["?key=SECRETQ", "/?key=SECRETQ", "#SECRETQ"])
+def test_an_address_with_a_query_is_refused_and_not_shown(end):
+    with pytest.raises(SettingsInvalid, match="RLM_API_URL") as caught:
+        Models(Settings(api_url=f"http://localhost:8080/v1{end}"))
+    assert "SECRETQ" not in f"{caught.value}{caught.value!r}"
+    assert "RLM_API_KEY" in caught.value.hint
+
+
 def test_a_key_no_header_can_carry_is_refused():
     with pytest.raises(SettingsInvalid, match="RLM_API_KEY"):
         Models(Settings(api_key="schlüssel\n"))

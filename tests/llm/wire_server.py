@@ -16,7 +16,13 @@ CHAT = "/v1/chat/completions"
 
 Answer = bytes | Callable[[BufferedByteStream], Awaitable[None]]
 NOT_FOUND = b'HTTP/1.1 404 Not Found\r\ncontent-length: 22\r\n\r\n{"detail":"Not Found"}'
+WITHOUT_SLOTS = {"ollama", "lmstudio", "litellm", "openrouter", "openai"}
 GONE = (anyio.EndOfStream, anyio.BrokenResourceError)
+
+
+def told_slots(vendor: str, slots: int) -> int | None:
+    """The slots a scripted server's pages tell, None if they tell none."""
+    return None if vendor in WITHOUT_SLOTS else slots
 
 
 def recorded(name: str) -> bytes:

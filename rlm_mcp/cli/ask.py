@@ -85,7 +85,9 @@ def ask(
     estimate: bool,
     **overrides: object,
 ) -> int:
-    """Ask QUESTION about files, folders or globs; a PATH of - reads text from standard input.
+    """Ask a question about files.
+
+    Ask QUESTION about files, folders or globs; a PATH of - reads text from standard input.
 
     The answer goes to standard output, everything else to standard error. Exit code: 0 answered,
     1 failed, 2 wrong usage, 3 a budget was spent (the best answer so far is printed), 130

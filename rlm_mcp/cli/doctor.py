@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SOUND, UNSOUND = 0, 1
 MODEL_S = 15.0
+ASKING = "Asking the model some questions: up to two minutes per model, once it is loaded."
 
 
 @click.command()
@@ -31,13 +32,15 @@ MODEL_S = 15.0
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(*, sandbox: str | None, endpoint: bool, as_json: bool) -> int:
-    """Show which sandboxes work here, what a run would take, and which model it would ask.
+    """Show what works on this machine.
 
-    Each sandbox is started and tried. Exit code: 0 if model-written code can run as the settings
-    say, 1 if not.
+    Which sandboxes work here, what a run would take, and which model it would ask. Each sandbox
+    is started and tried. Exit code: 0 if model-written code can run as the settings say, 1 if not.
 
-    With --endpoint the model is asked some fifteen questions, which takes up to two minutes and
-    150,000 tokens. What they show is kept in the data folder and used by every run after.
+    With --endpoint each model of the settings is asked some fifteen questions, which takes up to
+    two minutes and 150,000 tokens per model, once it is loaded (up to five minutes more). What
+    they show is kept in the data folder and used by every run after. Exit code then: 0 measured,
+    1 not reached.
     """
     settings = Settings.load(sandbox=sandbox)
     if endpoint:
@@ -63,7 +66,6 @@ def _show(rows: "list[Row]") -> None:
 
 
 def _show_measured(settings: Settings, *, as_json: bool) -> None:
-    click.echo("Asking the model some questions: up to two minutes once it is loaded.", err=True)
     profiles = anyio.run(_measure, settings)
     from rlm_mcp.cli import measured
 
@@ -83,6 +85,8 @@ async def _measure(settings: Settings) -> "tuple[ModelProfile, ...]":
             "Make it writable, or set RLM_HOME to another folder.",
         )
     async with Models(settings) as models:
+        await models.resolve()
+        click.echo(ASKING, err=True)
         return await models.measure()
 
 

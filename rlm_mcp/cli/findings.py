@@ -169,7 +169,7 @@ def _box(each: Surveyed) -> Row:
         return Row(each.box, f"not here: {each.reason}\n{advice}", "neutral")
     lines = [f"isolation: {_isolation(each)}; {', '.join(state.enforced)}"]
     if state.refused:
-        lines.append(f"{count(len(state.refused), 'forbidden deed')} tried, all refused")
+        lines.append(f"{count(len(state.refused), 'forbidden action')} tried, all refused")
     checkpoints = "yes" if state.checkpoints else "no, cells are run again after a crash"
     lines.append(f"checkpoints: {checkpoints} · ready in {(each.start_s or 0.0) * 1000:.0f} ms")
     return Row(each.box, "\n".join([*lines, *filter(None, [state.notice])]), "good")

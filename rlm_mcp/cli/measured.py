@@ -11,6 +11,10 @@ LARGER = (
     "Give the server a larger context (Ollama: num_ctx or OLLAMA_CONTEXT_LENGTH, llama.cpp: -c),"
     " then measure again."
 )
+TELL = "Set RLM_CONTEXT_WINDOW to what the server has."
+TAKEN_WHOLE = "prompts up to {:,} tokens are taken whole"
+CUT = "Longer prompts lose their beginning, and the server does not say so."
+REFUSED = "Longer prompts are refused."
 SWITCHES = {
     "enable_thinking": "chat_template_kwargs.enable_thinking=false",
     "reasoning_effort": "reasoning_effort=none",
@@ -43,22 +47,15 @@ def as_json(profiles: Sequence[ModelProfile]) -> str:
 
 def _window(profile: ModelProfile, setting_tokens: int | None) -> Row:
     window, whole = profile.window_tokens, profile.whole_tokens
-    if window is None and whole is None:
-        words = "unknown: no prompt could be told to be taken whole\n"
-        if profile.overflow is not None:
-            words = (
-                f"unknown: long prompts are {profile.overflow}, and no shorter one got through\n"
-            )
-        return Row("window", f"{words}Set RLM_CONTEXT_WINDOW to what the server has.", "bad")
-    tried = "" if whole is None else f"prompts up to {whole:,} tokens are taken whole"
     if window is None:
-        words = f"{tried}; no end was found\nIf you know it, set RLM_CONTEXT_WINDOW."
-        return Row("window", words, "neutral")
+        return _no_window(profile)
     size = f"{window:,} tokens"
     if profile.window_from != "measured":
+        tried = "not tried" if whole is None else TAKEN_WHOLE.format(whole)
         source = "RLM_CONTEXT_WINDOW" if profile.window_from == "setting" else "the metadata"
-        return Row("window", f"{size}, as {source} says; {tried or 'not tried'}", "neutral")
-    lines, fixes = [f"{size}, measured"], list[str]()
+        return Row("window", f"{size}, as {source} says; {tried}", "neutral")
+    seen = ", measured" if whole is None else f": a prompt of {whole:,} was taken whole"
+    lines, fixes = [size + seen], list[str]()
     if setting_tokens is not None and setting_tokens > window:
         lines[0] += f"; RLM_CONTEXT_WINDOW says {setting_tokens:,}"
         fixes.append(f"Set RLM_CONTEXT_WINDOW to {window} or remove it.")
@@ -66,21 +63,40 @@ def _window(profile: ModelProfile, setting_tokens: int | None) -> Row:
         lines[0] += f"; the metadata says {profile.claimed_tokens:,}"
         fixes.append(LARGER)
     if profile.overflow == "truncated":
-        lines.append("Longer prompts lose their beginning, and the server does not say so.")
+        lines.append(CUT)
         fixes.append(LARGER)
     elif profile.overflow == "refused":
-        lines.append("Longer prompts are refused.")
+        lines.append(REFUSED)
     verdict: Verdict = "bad" if fixes else "good"
     return Row("window", "\n".join([*lines, *dict.fromkeys(fixes)]), verdict)
 
 
+def _no_window(profile: ModelProfile) -> Row:
+    whole, failed = profile.whole_tokens, profile.failed_tokens
+    if whole is None:
+        words = "unknown: no prompt could be told to be taken whole\n"
+        if profile.overflow is not None:
+            words = (
+                f"unknown: long prompts are {profile.overflow}, and no shorter one got through\n"
+            )
+        return Row("window", words + TELL, "bad")
+    if failed is not None:
+        longer = CUT if profile.overflow == "truncated" else REFUSED
+        words = f"between {whole:,} and {failed:,} tokens; there was no room to look closer\n"
+        return Row("window", f"{words}{longer}\n{TELL}", "bad")
+    words = f"{TAKEN_WHOLE.format(whole)}; no end was found\n"
+    return Row("window", f"{words}If you know it, set RLM_CONTEXT_WINDOW.", "neutral")
+
+
 def _slots(profile: ModelProfile) -> Row:
     if profile.slots is None:
-        text = "not told; RLM_CONCURRENCY sets how many requests are sent at a time"
+        text, requests = "not told (RLM_CONCURRENCY sets it)", "; parallel requests"
+        alone = f"{requests} do not share a window"
     else:
-        text = f"{count(profile.slots, 'request')} at a time"
+        text, requests = f"{count(profile.slots, 'request')} at a time", ", which"
+        alone = ", each with a window of its own"
     if not profile.shares_context:
-        known = {False: ", each with a window of its own", None: ""}[profile.shares_context]
+        known = {False: alone, None: ""}[profile.shares_context]
         return Row("slots", text + known, "neutral" if profile.slots is None else "good")
     used = profile.at_a_time(profile.slots or 1)
     each = (
@@ -88,7 +104,7 @@ def _slots(profile: ModelProfile) -> Row:
     )
     return Row(
         "slots",
-        f"{text}, which share one window: {used} at a time are used{each}\n"
+        f"{text}{requests} share one window: {used} at a time are used{each}\n"
         "Give each slot a window of its own (llama.cpp: -np with a larger -c).",
         "bad",
     )

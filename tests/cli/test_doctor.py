@@ -7,6 +7,7 @@ import pytest
 
 from rlm_mcp.cli.findings import Findings, FoundModel, as_json, as_text, rows
 from rlm_mcp.errors import SandboxUnavailable
+from rlm_mcp.llm.interview import Bounds
 from rlm_mcp.repl import boxes
 from rlm_mcp.repl.survey import Surveyed
 from rlm_mcp.types import ReplState
@@ -94,6 +95,26 @@ def test_the_words_are_those_agreed_on(golden, name):
 @pytest.mark.parametrize("name", ["all_is_well", "nothing_works"])
 def test_the_json_is_the_one_agreed_on(golden, name):
     golden(f"doctor_{name}.json", as_json(FINDINGS[name]) + "\n")
+
+
+async def test_the_list_of_commands_says_in_full_what_each_does(desk):
+    code, out, _ = await desk.run("--help")
+    commands = out.partition("Commands:\n")[2].splitlines()
+    told = dict(line.split(maxsplit=1) for line in commands)
+
+    assert code == 0
+    assert told["doctor"] == "Show what works on this machine."
+    assert told["ask"] == "Ask a question about files."
+
+
+async def test_the_help_says_what_measuring_takes_and_how_it_ends(desk):
+    _, out, _ = await desk.run("doctor", "--help")
+    words, bounds = " ".join(out.split()), Bounds()
+
+    assert (bounds.seconds, bounds.first_s) == (2 * 60, 5 * 60)
+    assert f"up to two minutes and {bounds.tokens:,} tokens per model" in words
+    assert "once it is loaded (up to five minutes more)" in words
+    assert "0 measured, 1 not reached" in words
 
 
 @pytest.fixture

@@ -43,8 +43,23 @@ GOOD = ModelProfile(
 PROFILES = {
     "all_is_well": GOOD,
     "cut_without_a_word": replace(
-        GOOD, window_tokens=4096, overflow="truncated", whole_tokens=2048
+        GOOD, window_tokens=4096, overflow="truncated", whole_tokens=2048, failed_tokens=31_066
     ),
+    "no_room_to_look_closer": replace(
+        GOOD,
+        window_tokens=None,
+        window_from=None,
+        claimed_tokens=200_000,
+        whole_tokens=75_662,
+        failed_tokens=132_862,
+        overflow="refused",
+        shares_context=None,
+    ),
+    "refused_with_a_number": replace(
+        GOOD, window_tokens=1024, claimed_tokens=None, whole_tokens=None, overflow="refused"
+    ),
+    "slots_not_told": replace(GOOD, slots=None),
+    "slots_not_told_and_shared": replace(GOOD, slots=None, shares_context=True),
     "strict_and_thinking": replace(
         GOOD,
         overflow="refused",
@@ -101,6 +116,8 @@ def test_only_what_is_wrong_is_bad_and_says_what_to_do():
     found = {name: bad(profile) for name, profile in PROFILES.items()}
     assert {name: list(each) for name, each in found.items() if each} == {
         "cut_without_a_word": ["window"],
+        "no_room_to_look_closer": ["window"],
+        "slots_not_told_and_shared": ["slots"],
         "strict_and_thinking": ["slots", "usage"],
         "nothing_known": ["window", "usage"],
     }
@@ -119,17 +136,22 @@ async def lying():
         yield server
 
 
+def profile_in(home):
+    (path,) = (home / "endpoints").iterdir()
+    return path.read_text(encoding="utf-8")
+
+
 async def test_the_real_command_measures_keeps_and_tells(desk, lying, tmp_path):
     home = {"RLM_API_URL": lying.url, "RLM_HOME": str(tmp_path)}
     code, out, err = await desk.run("doctor", "--endpoint", **home)
     assert code == 0
-    assert "two minutes" in err
+    assert "two minutes per model" in err
     assert f"scripted at {lying.url}" in out
-    assert f"window     {WINDOW:,} tokens, measured; the metadata says {4 * WINDOW:,}" in out
+    told, kept = " ".join(out.split()), json.loads(profile_in(tmp_path))
+    assert f"window {WINDOW:,} tokens: a prompt of {kept['whole_tokens']:,} was taken whole" in told
+    assert f"; the metadata says {4 * WINDOW:,}" in told
     assert "num_ctx" in out
-
-    (path,) = (tmp_path / "endpoints").iterdir()
-    assert json.loads(path.read_text(encoding="utf-8"))["window_tokens"] == WINDOW
+    assert kept["window_tokens"] == WINDOW
 
     code, out, _ = await desk.run("doctor", **home)
     assert f"window {WINDOW:,} tokens" in " ".join(out.split())
@@ -140,9 +162,8 @@ async def test_the_real_command_tells_a_profile_as_json(desk, lying, tmp_path):
     home = {"RLM_API_URL": lying.url, "RLM_HOME": str(tmp_path)}
     code, out, _ = await desk.run("doctor", "--endpoint", "--json", **home)
     (profile,) = json.loads(out)["profiles"]
-    (path,) = (tmp_path / "endpoints").iterdir()
     assert code == 0
-    assert profile == json.loads(path.read_text(encoding="utf-8"))
+    assert profile == json.loads(profile_in(tmp_path))
     assert (profile["window_tokens"], profile["overflow"]) == (WINDOW, "truncated")
 
 
@@ -151,6 +172,7 @@ async def test_no_endpoint_is_an_error_in_words(desk):
     assert (code, out) == (1, "")
     assert "error: Nothing answers at http://127.0.0.1:9/v1" in err
     assert "Traceback" not in err
+    assert "Asking" not in err
 
 
 async def test_nothing_is_asked_if_nothing_can_be_kept(desk, lying, tmp_path):

@@ -37,7 +37,7 @@ def doctor(*, sandbox: str | None, endpoint: bool, as_json: bool) -> int:
     Which sandboxes work here, what a run would take, and which model it would ask. Each sandbox
     is started and tried. Exit code: 0 if model-written code can run as the settings say, 1 if not.
 
-    With --endpoint each model of the settings is asked some fifteen questions, which takes up to
+    With --endpoint each model of the settings is asked ten to thirty questions, which takes up to
     two minutes and 150,000 tokens per model, once it is loaded (up to five minutes more). What
     they show is kept in the data folder and used by every run after. Exit code then: 0 measured,
     1 not reached.

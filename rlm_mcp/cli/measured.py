@@ -82,7 +82,7 @@ def _no_window(profile: ModelProfile) -> Row:
         return Row("window", words + TELL, "bad")
     if failed is not None:
         longer = CUT if profile.overflow == "truncated" else REFUSED
-        words = f"between {whole:,} and {failed:,} tokens; there was no room to look closer\n"
+        words = f"between {whole:,} and {failed:,} tokens; measuring went no further\n"
         return Row("window", f"{words}{longer}\n{TELL}", "bad")
     words = f"{TAKEN_WHOLE.format(whole)}; no end was found\n"
     return Row("window", f"{words}If you know it, set RLM_CONTEXT_WINDOW.", "neutral")
@@ -99,12 +99,13 @@ def _slots(profile: ModelProfile) -> Row:
         known = {False: alone, None: ""}[profile.shares_context]
         return Row("slots", text + known, "neutral" if profile.slots is None else "good")
     used = profile.at_a_time(profile.slots or 1)
+    verb = "is" if used == 1 else "are"
     each = (
         "" if profile.window_tokens is None else f", {profile.window_tokens // used:,} tokens each"
     )
     return Row(
         "slots",
-        f"{text}{requests} share one window: {used} at a time are used{each}\n"
+        f"{text}{requests} share one window: {used} at a time {verb} used{each}\n"
         "Give each slot a window of its own (llama.cpp: -np with a larger -c).",
         "bad",
     )

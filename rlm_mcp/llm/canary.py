@@ -25,8 +25,8 @@ _MOST_TOKENS = 1 << 20
 _SHARE_OF_CLAIM = 0.95
 _SHARE_OF_ROOM = 0.9
 _LEAST_COUNTED = 0.9
-_HALVINGS = 4
 _NEAR = 0.75
+_DOWN = 0.8
 _STEP = 2
 _BLIND_STEP = 4
 _GUESSED_CHARS_PER_TOKEN = 4.0
@@ -180,13 +180,16 @@ class Gauge:
         return self._room if self.is_honest else min(_BLIND_STEP * size, self._room)
 
     async def _narrow(self, whole: int, failed: int, overflow: Overflow) -> Window:
-        """The window between a whole and a failed prompt, by halving the ratio of the two.
+        """The window between a whole and a failed prompt.
 
-        Not known if there was no room to bring them near each other: the ends are told then.
+        Refusals cost nothing, so where there are some it is gone down to, and the first prompt
+        taken is near; where prompts are cut, the ratio of the two is halved. The window is not
+        known if the two could not be brought near each other: the ends are told then.
         """
-        for _ in range(_HALVINGS):
-            size = min(math.isqrt(max(whole, SHORT_TOKENS) * failed), self._room)
-            if size <= whole:
+        while whole < _NEAR * failed:
+            halved = math.isqrt(max(whole, SHORT_TOKENS) * failed)
+            size = min(int(_DOWN * failed) if overflow == "refused" else halved, self._room)
+            if not max(whole, REPLY_TOKENS) < size < failed:
                 break
             tried = await self._try(size)
             if tried is None:

@@ -41,7 +41,7 @@ class Claim:
 async def measure(
     endpoint: Endpoint, model: str, claim: Claim, bounds: Bounds | None = None
 ) -> ModelProfile:
-    """Ask a model some fifteen questions; what cannot be told within `bounds` stays unknown.
+    """Ask a model ten to thirty questions; what cannot be told within `bounds` stays unknown.
 
     Costs up to `bounds.tokens` of prompts, and up to `bounds.seconds` once the model is loaded.
 

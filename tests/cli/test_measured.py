@@ -45,7 +45,7 @@ PROFILES = {
     "cut_without_a_word": replace(
         GOOD, window_tokens=4096, overflow="truncated", whole_tokens=2048, failed_tokens=31_066
     ),
-    "no_room_to_look_closer": replace(
+    "ends_but_no_window": replace(
         GOOD,
         window_tokens=None,
         window_from=None,
@@ -116,7 +116,7 @@ def test_only_what_is_wrong_is_bad_and_says_what_to_do():
     found = {name: bad(profile) for name, profile in PROFILES.items()}
     assert {name: list(each) for name, each in found.items() if each} == {
         "cut_without_a_word": ["window"],
-        "no_room_to_look_closer": ["window"],
+        "ends_but_no_window": ["window"],
         "slots_not_told_and_shared": ["slots"],
         "strict_and_thinking": ["slots", "usage"],
         "nothing_known": ["window", "usage"],

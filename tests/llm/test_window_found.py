@@ -27,19 +27,14 @@ async def found(claim=CLAIM, script=obedient, *, bounds=None, **served):
     return profile, server
 
 
-@pytest.mark.parametrize("window", [2_500, 4_096, 16_000, 64_000, 100_000])
+@pytest.mark.parametrize("window", [700, 2_500, 4_096, 16_000, 64_000, 100_000])
 @pytest.mark.parametrize("claim", [CLAIM, 200_000])
 async def test_a_window_below_the_claim_is_found_where_refusals_tell_no_number(window, claim):
     quirks = Quirks(vendor="ollama", claims=claim)
     profile, _ = await found(claim, window_tokens=window, quirks=quirks)
-    assert profile.overflow == "refused"
+    assert (profile.overflow, profile.window_from) == ("refused", "measured")
     assert profile.whole_tokens <= window < 1.05 * profile.failed_tokens
-    kept = profile.window_of(claim, 1)
-    if profile.window_from == "measured":
-        assert 0.75 * window <= kept <= 1.05 * window
-    else:
-        assert profile.window_tokens is None
-        assert kept == profile.failed_tokens
+    assert 0.75 * window <= profile.window_of(claim, 1) <= 1.05 * window
 
 
 async def test_a_refused_prompt_leaves_room_for_shorter_ones():
@@ -50,13 +45,28 @@ async def test_a_refused_prompt_leaves_room_for_shorter_ones():
     assert profile.tokens <= Bounds().tokens
 
 
-async def test_a_search_that_runs_out_of_room_tells_the_ends_and_no_window():
+async def test_a_window_near_the_bound_is_found():
     quirks = Quirks(vendor="ollama", claims=200_000)
     profile, _ = await found(200_000, window_tokens=130_000, quirks=quirks)
+    assert profile.window_from == "measured"
+    assert profile.window_tokens == pytest.approx(130_000, rel=0.25)
+    assert profile.tokens <= Bounds().tokens
+
+
+async def test_a_search_that_runs_out_of_room_tells_the_ends_and_no_window():
+    window, quirks = 20_000, Quirks(claims=CLAIM, overflow="truncate", usage="missing")
+    profile, _ = await found(window_tokens=window, quirks=quirks)
     assert (profile.window_tokens, profile.window_from) == (None, None)
-    assert 60_000 < profile.whole_tokens < 130_000 < profile.failed_tokens
-    assert profile.window_of(200_000, 1) == profile.failed_tokens
-    assert profile.window_of(2 * 200_000, 1) == 2 * 200_000
+    assert window / 2 < profile.whole_tokens < 1.2 * window < 1.2 * profile.failed_tokens
+    assert profile.window_of(CLAIM, 1) == profile.failed_tokens
+    assert profile.window_of(2 * CLAIM, 1) == 2 * CLAIM
+
+
+async def test_a_search_among_the_shortest_prompts_ends():
+    quirks = Quirks(overflow="truncate", usage="missing", claims=CLAIM)
+    profile, _ = await found(window_tokens=270, quirks=quirks)
+    assert profile.whole_tokens is None or profile.whole_tokens < 400
+    assert profile.requests < 50
 
 
 @pytest.mark.parametrize("window", [4_096, 20_000, 64_000])

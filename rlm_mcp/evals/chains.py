@@ -4,8 +4,8 @@ from functools import partial
 from random import Random
 from string import ascii_lowercase, ascii_uppercase
 
-from rlm_mcp.evals.haystack import hay, joined
 from rlm_mcp.evals.items import Item
+from rlm_mcp.evals.needles import hay, joined
 from rlm_mcp.evals.scoring import clean_recall, recall
 
 CHAINS, HOPS = 4, 4

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from rlm_mcp.evals import code_programs as programs
-from rlm_mcp.evals import marks
+from rlm_mcp.evals import scoring
 from rlm_mcp.evals.code_corpus import Corpus, evidence_of, others, preferred
 from rlm_mcp.evals.code_facts import Definition, branches, defaults, raised
 from rlm_mcp.evals.posed import Posed
@@ -41,7 +41,7 @@ def where_defined(corpus: Corpus, rng: random.Random) -> Iterator[Posed]:
             f"In which file and on which line is `{d.bare}` defined?",
             "Answer with one place alone, as path:line.",
             gold,
-            marks.place([(d.path, line + off) for off in range(-LINES_OFF, LINES_OFF + 1)]),
+            scoring.place([(d.path, line + off) for off in range(-LINES_OFF, LINES_OFF + 1)]),
             programs.WHERE_DEFINED,
             {"NAME": d.bare},
             evidence_of([d]),
@@ -65,7 +65,7 @@ def default(corpus: Corpus, rng: random.Random) -> Iterator[Posed]:
             f"What is the default of the parameter `{name}` of `{d.name}`?",
             "Answer with the value alone, as a Python literal.",
             repr(value),
-            marks.literal(value),
+            scoring.literal(value),
             programs.DEFAULT,
             {"NAME": d.name, "PARAMETER": name},
             evidence_of([d]),
@@ -85,7 +85,7 @@ def raises(corpus: Corpus, rng: random.Random) -> Iterator[Posed]:
             " body, not those of functions inside it, and not a bare `raise`.",
             "Answer with their names alone, separated by commas.",
             ", ".join(sorted(names or ())),
-            marks.set_f1(names or (), last_part),
+            scoring.set_f1(names or (), last_part),
             programs.RAISES,
             {"NAME": d.name},
             evidence_of([d]),
@@ -120,7 +120,7 @@ def largest(corpus: Corpus, rng: random.Random) -> Iterator[Posed]:
             f"Which function or method of {where} {asked[measure]}.",
             NAMED,
             gold.name,
-            marks.name(gold.name),
+            scoring.name(gold.name),
             programs.LARGEST,
             {"SCOPE": scope, "MEASURE": measure},
             evidence_of([gold]),
@@ -147,7 +147,7 @@ def by_docstring(corpus: Corpus, rng: random.Random) -> Iterator[Posed]:
             f"{shown}\n",
             NAMED,
             d.name,
-            marks.name(d.name),
+            scoring.name(d.name),
             programs.BY_DOCSTRING,
             {"SHOWN": shown, "MASK": MASK},
             evidence_of([d]),

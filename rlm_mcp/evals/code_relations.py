@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from rlm_mcp.evals import code_programs as programs
-from rlm_mcp.evals import marks
+from rlm_mcp.evals import scoring
 from rlm_mcp.evals.code_corpus import Corpus, evidence_of, preferred
 from rlm_mcp.evals.code_facts import Def, Module, calls, closure, parameters, subclasses
 from rlm_mcp.evals.code_questions import last_part
@@ -50,7 +50,7 @@ def all_subclasses(corpus: Corpus, rng: random.Random) -> Iterator[Posed]:
             f"Which classes are subclasses of `{parent}`, directly or through other classes?",
             "Answer with their names alone, separated by commas.",
             ", ".join(sorted(names)),
-            marks.set_f1(names, last_part),
+            scoring.set_f1(names, last_part),
             programs.SUBCLASSES,
             {"NAME": parent},
             evidence_of(found),
@@ -76,7 +76,7 @@ def importers(corpus: Corpus, rng: random.Random) -> Iterator[Posed]:
             " code? What only a string or a comment says does not count.",
             "Answer with their paths alone, separated by commas.",
             ", ".join(sorted(paths)),
-            marks.set_f1(paths, lambda path: path.strip().removeprefix("./")),
+            scoring.set_f1(paths, lambda path: path.strip().removeprefix("./").partition(":")[0]),
             programs.IMPORTERS,
             {"NAME": name},
             tuple((path, line, line) for path, line in sorted(paths.items())),
@@ -138,16 +138,16 @@ def reaches(corpus: Corpus, rng: random.Random) -> Iterator[Posed]:
     unreached = preferred(rng, apart, lambda at: any(name in corpus.renamed for name in at[1]))
     for path, chain in found:
         graph = graphs[path]
-        mark = marks.call_chain((chain[0], chain[-1]), _is_call(graph))
+        mark = scoring.call_chain((chain[0], chain[-1]), _is_call(graph))
         yield _chain(corpus.modules[path], chain, " -> ".join(chain), mark)
         if none := next(unreached, None):
-            yield _chain(corpus.modules[none[0]], none[1], "none", marks.nothing)
+            yield _chain(corpus.modules[none[0]], none[1], "none", scoring.nothing)
 
 
 def _count(question: str, body: str, evidence: tuple[tuple[str, int, int], ...]) -> Posed:
     gold = len(evidence)
     form = "Answer with the number alone."
-    return Posed("count", question, form, str(gold), marks.number(gold), body, {}, evidence)
+    return Posed("count", question, form, str(gold), scoring.number(gold), body, {}, evidence)
 
 
 def _chain(

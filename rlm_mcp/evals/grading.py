@@ -12,7 +12,7 @@ import anyio
 
 from rlm_mcp.errors import RlmError, RunBroken
 from rlm_mcp.evals.policy import Actor, Mode, Policy
-from rlm_mcp.evals.trials import is_exact
+from rlm_mcp.evals.scoring import is_exact
 from rlm_mcp.llm.models import ModelPair, Models
 from rlm_mcp.llm.scripted import ScriptedModel, serve
 from rlm_mcp.service import Query, Service, open_service

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from rlm_mcp.evals import log_programs as programs
-from rlm_mcp.evals import marks
+from rlm_mcp.evals import scoring
 from rlm_mcp.evals.log_corpus import (
     Log,
     Placed,
@@ -79,7 +79,7 @@ def retried(log: Log, _: random.Random) -> Iterator[Posed]:
         f"How many requests have at least one record with the message `{RETRIED}`?",
         NUMBER,
         str(gold),
-        marks.number(gold),
+        scoring.number(gold),
         programs.RETRIED,
         {"MESSAGE": RETRIED},
         evidence_of(found),
@@ -89,7 +89,7 @@ def retried(log: Log, _: random.Random) -> Iterator[Posed]:
 def last_cause(log: Log, rng: random.Random) -> Iterator[Posed]:
     """How many stack traces end in a cause."""
     traced = [placed for placed in log.records if placed.record.trace]
-    for cause in drawn(rng, CAUSES):
+    for cause in drawn(rng, CAUSES) if traced else ():
         message = rng.choice(sorted({placed.record.message for placed in traced}))
         found = [p for p in traced if p.record.message == message and _cause(p) == cause]
         yield Posed(
@@ -98,7 +98,7 @@ def last_cause(log: Log, rng: random.Random) -> Iterator[Posed]:
             f" `Caused by:` is `{cause}`?",
             NUMBER,
             str(len(found)),
-            marks.number(len(found)),
+            scoring.number(len(found)),
             programs.LAST_CAUSE,
             {"MESSAGE": message, "CAUSE": cause},
             evidence_of(found),
@@ -111,7 +111,7 @@ def percentile(log: Log, rng: random.Random) -> Iterator[Posed]:
     for _ in range(WINDOWS_TRIED):
         window = drawn_window(log, rng)
         inside = [placed for placed in answers if window[0] <= placed.moment < window[1]]
-        if len(inside) < min(LEAST_ANSWERS, len(answers) // 6):
+        if len(inside) < max(1, min(LEAST_ANSWERS, len(answers) // 6)):
             continue
         took = sorted(int(placed.record.fields["duration_ms"]) for placed in inside)
         gold = took[math.ceil(0.95 * len(took)) - 1]
@@ -121,7 +121,7 @@ def percentile(log: Log, rng: random.Random) -> Iterator[Posed]:
             " That is the least value that 95 of 100 do not exceed (nearest rank).",
             NUMBER,
             str(gold),
-            marks.within(gold, TOLERANCE),
+            scoring.within(gold, TOLERANCE),
             programs.PERCENTILE,
             {"START": window[0], "END": window[1]},
             evidence_of(inside),
@@ -145,7 +145,7 @@ def top_errors(log: Log, _: random.Random) -> Iterator[Posed]:
             f"Which {k} messages have the most records of level ERROR?",
             "Answer with the messages alone, separated by commas.",
             ", ".join(names),
-            marks.set_f1(names, as_message),
+            scoring.set_f1(names, as_message),
             programs.TOP,
             {"K": k},
             evidence_of(placed for placed in errors if placed.record.message in names),
@@ -159,7 +159,7 @@ def _count(log: Log, question: str, found: list[Placed], asked: Mapping[str, obj
         question,
         NUMBER,
         str(len(found)),
-        marks.number(len(found)),
+        scoring.number(len(found)),
         programs.COUNT,
         every | dict(asked),
         evidence_of(found),

@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import groupby, pairwise
 
 from rlm_mcp.evals import log_programs as programs
-from rlm_mcp.evals import marks
+from rlm_mcp.evals import scoring
 from rlm_mcp.evals.log_corpus import (
     Log,
     as_message,
@@ -50,7 +50,7 @@ def occurrence(log: Log, rng: random.Random) -> Iterator[Posed]:
             f"Which is the {which} record, by the times written, with the message `{message}`?",
             PLACE,
             found[0].place,
-            marks.place(found[0].places),
+            scoring.place(found[0].places),
             programs.FIRST_OR_LAST,
             {"MESSAGE": message, "WHICH": which, **whole(log)},
             (found[0].evidence,),
@@ -73,7 +73,7 @@ def absent(log: Log, rng: random.Random) -> Iterator[Posed]:
             f"Which is the first record with the message `{message}` {told(window)}?",
             PLACE,
             "none",
-            marks.nothing,
+            scoring.nothing,
             programs.FIRST_OR_LAST,
             {"MESSAGE": message, "WHICH": "first", "START": window[0], "END": window[1]},
             (),
@@ -97,7 +97,7 @@ def longest_gap(log: Log, rng: random.Random) -> Iterator[Posed]:
             " that follow each other in time?",
             NUMBER,
             f"{gold:g}" if gold.is_integer() else f"{gold:.3f}",
-            marks.within(gold, TOLERANCE),
+            scoring.within(gold, TOLERANCE),
             programs.LONGEST_GAP,
             {"GLOB": f"{service}*"},
             evidence_of(by_service[service][at : at + 2]),
@@ -121,7 +121,7 @@ def request_path(log: Log, rng: random.Random) -> Iterator[Posed]:
             " whenever it logs after another one.",
             "Answer with their names alone, as first -> next -> last.",
             " -> ".join(gold),
-            marks.sequence(gold),
+            scoring.sequence(gold),
             programs.REQUEST_PATH,
             {"REQUEST": request},
             evidence_of(found),
@@ -147,7 +147,7 @@ def root_cause(log: Log, _: random.Random) -> Iterator[Posed]:
         " first request answered with 503.",
         "Answer with their first lines alone, as path:line -> path:line -> path:line.",
         " -> ".join(placed.place for placed in chain),
-        marks.places_in_order([placed.places for placed in chain]),
+        scoring.places_in_order([placed.places for placed in chain]),
         programs.ROOT_CAUSE,
         {},
         evidence_of(chain),
@@ -172,7 +172,7 @@ def changed(log: Log, _: random.Random) -> Iterator[Posed]:
         f" {TIMES} times as many as in an average hour of the rest of the day?",
         "Answer with the messages alone, separated by commas, or with none.",
         ", ".join(sorted(names)) or "none",
-        marks.set_f1(names, as_message),
+        scoring.set_f1(names, as_message),
         programs.CHANGED,
         {"START": window[0], "END": window[1], "LEAST": LEAST_CHANGED, "TIMES": TIMES},
         evidence_of(placed for placed in inside if placed.record.message in names),

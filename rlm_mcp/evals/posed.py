@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from rlm_mcp.evals.items import Item
 
+ALONE = "Add nothing to it: no further places, no quotes."
+"""Said behind every form, since the engine asks for places and quotes in an answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Posed:
@@ -30,7 +33,7 @@ class Posed:
             id=id,
             kind=self.kind,
             context=context,
-            question=f"{about} {self.question} {self.form}",
+            question=f"{about} {self.question} {self.form} {ALONE}",
             gold=self.gold,
             score=self.score,
             program=program,

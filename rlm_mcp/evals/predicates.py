@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
+from rlm_mcp.evals.reading import Pair
 from rlm_mcp.evals.rows import Row, by_user
-from rlm_mcp.evals.scoring import Pair
 from rlm_mcp.evals.wording import ABBREVIATION, DESCRIPTION, ENTITY, HUMAN, LOCATION, NUMERIC
 from rlm_mcp.words import count
 

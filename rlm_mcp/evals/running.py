@@ -25,7 +25,8 @@ class Result:
 
     Scores are 0 to 1. `ceiling` is that of perfect work on what the leaf says, None where the leaf
     is not ours; `lenient` the milder official score, None where there is one score. `answer` is
-    None if the run failed; `error` then says why. `models` are the names of those asked.
+    None if the run failed; `error` then says why, or why the answer could not be scored. `models`
+    are the names of those asked.
     """
 
     item: Item
@@ -110,12 +111,16 @@ async def _result(rlm: AsyncRLM, item: Item, accuracy: float | None, *, is_first
         words = f"{error.message} {error.hint}"
         return Result(item, None, 0.0, ceiling, lenient, seconds, error=words)
     seconds = anyio.current_time() - began
-    return Result(
-        item=item,
-        answer=answer,
-        score=item.score(answer.text),
-        ceiling=ceiling,
-        lenient=None if item.lenient is None else item.lenient(answer.text),
-        seconds=seconds,
-        models=tuple(sorted((await rlm.cost_summary()).by_model)),
-    )
+    score, lenient, why = _scores(item, answer.text)
+    models = tuple(sorted((await rlm.cost_summary()).by_model))
+    return Result(item, answer, score, ceiling, lenient, seconds, models, why)
+
+
+def _scores(item: Item, text: str) -> tuple[float, float | None, str | None]:
+    """The score, the lenient one, and what an answer did to the scorer that it does not expect."""
+    try:
+        lenient = None if item.lenient is None else item.lenient(text)
+        return item.score(text), lenient, None
+    except Exception as error:  # noqa: BLE001 - one strange answer must not cost all others
+        words = f"The answer could not be scored: {type(error).__name__}: {error}"
+        return 0.0, None if item.lenient is None else 0.0, words

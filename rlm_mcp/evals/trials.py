@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from rlm_mcp.evals.items import Item
+from rlm_mcp.evals.scoring import says
 from rlm_mcp.types import Message
 
 LINES = 3_000
@@ -36,7 +37,6 @@ OTHER = (
     "The lid was cracked when I opened the box.",
 )
 _TICKET = re.compile(r"^T(\d{3}): (.*)$", re.MULTILINE)
-_PLACE = re.compile(r"[\w./-]+:L?\d+(?:[-–]L?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +56,6 @@ class Trial:
     def leaf(self, messages: Sequence[Message]) -> str:
         """What a sub-model that reads without a mistake says to a prompt."""
         return "" if self.item.leaf is None else self.item.leaf(messages[-1].content, 1.0)
-
-
-def is_exact(answer: str, gold: str) -> bool:
-    """Whether an answer is the gold, alone or as the only number of a sentence."""
-    answer = answer.strip()
-    return answer == gold or (
-        gold.isdigit() and re.findall(r"\d+", answer.replace(",", "")) == [gold]
-    )
-
-
-def says(answer: str, gold: str) -> float:
-    """1.0 if the gold stands in the answer as a word of its own, beside places and explanations."""
-    plain = re.sub(r"(?<=\d),(?=\d{3})", "", _PLACE.sub(" ", answer))
-    return float(re.search(rf"(?<![\w.]){re.escape(gold)}(?!\w|\.\d)", plain) is not None)
 
 
 @cache
@@ -191,15 +177,10 @@ def report() -> Trial:
         " the order of the text. The list is long: build it with code and give the variable."
     )
 
-    def whole(answer: str) -> float:
-        named = re.findall(r"part-\d{6}", answer)
-        return sum(part in set(named) for part in chosen) / len(chosen) * (named == chosen)
-
-    trial = _trial(
-        "report", "answer from a variable", ("\n".join(rows), question, gold, work), guess="none"
-    )
-    item = Item("report", "report", trial.item.context, question, gold, whole, trial.item.program)
-    return Trial(item, trial.skill, work, "none")
+    return _trial(
+        "report", "answer from a variable", ("\n".join(rows), question, gold, work), guess="none",
+        score=lambda answer: float(re.findall(r"part-\d{6}", answer) == chosen),
+    )  # fmt: skip
 
 
 TRIALS: tuple[Callable[[], Trial], ...] = (total, find, read, steps, report)
@@ -207,7 +188,14 @@ TRIALS: tuple[Callable[[], Trial], ...] = (total, find, read, steps, report)
 _Parts = tuple[str | Mapping[str, str], str, str, str]
 
 
-def _trial(name: str, skill: str, parts: _Parts, *, guess: str) -> Trial:
+def _trial(
+    name: str,
+    skill: str,
+    parts: _Parts,
+    *,
+    guess: str,
+    score: Callable[[str], float] | None = None,
+) -> Trial:
     context, question, gold, work = parts
     item = Item(
         id=name,
@@ -215,7 +203,7 @@ def _trial(name: str, skill: str, parts: _Parts, *, guess: str) -> Trial:
         context=context,
         question=question,
         gold=gold,
-        score=lambda answer: says(answer, gold),
+        score=score or (lambda answer: says(answer, gold)),
         program=f"{work}\nFINAL(total)",
         leaf=_late if name == "read" else None,
     )

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from rlm_mcp.evals.families import niah
-from rlm_mcp.evals.haystack import FALSE_CODES
+from rlm_mcp.evals.needles import FALSE_CODES
 
 CHARS = 120_000
 NEEDLE = re.compile(r"The access code of (.+?) is (\S+)\.(?=\s)")

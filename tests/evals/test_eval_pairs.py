@@ -9,7 +9,7 @@ import pytest
 
 from rlm_mcp.evals.families import pairs
 from rlm_mcp.evals.predicates import RELATIONS
-from rlm_mcp.evals.scoring import pairs_in
+from rlm_mcp.evals.reading import pairs_in
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\d) \|\| (\d+) \|\| .* \[(.+)\]")
 NAMES = {

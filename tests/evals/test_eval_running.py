@@ -123,6 +123,18 @@ async def test_a_run_that_fails_counts_as_such_unless_it_is_the_first():
     assert summaries(results)[-1].failed == 1
 
 
+@pytest.mark.parametrize("lenient", [None, lambda _: 1.0])
+async def test_an_answer_that_breaks_its_scorer_is_wrong_and_ends_nothing(lenient):
+    broken = item(score=lambda answer: float(answer.no_such_thing), lenient=lenient)
+
+    first, second = await run([broken, item()], Settings.load(), accuracy=1.0)
+
+    assert (first.score, first.lenient) == (0, None if lenient is None else 0)
+    assert first.answer.text == "the text"
+    assert "no_such_thing" in first.error
+    assert (second.score, second.error) == (1, None)
+
+
 async def test_an_endpoint_that_is_not_there_ends_the_evaluation_at_once(monkeypatch):
     with pytest.raises(EndpointUnreachable):
         await run([item()], Settings.load(None, api_url="http://127.0.0.1:9/v1"), accuracy=None)

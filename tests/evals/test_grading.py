@@ -10,7 +10,7 @@ from rlm_mcp.evals.driving import Advice, Drive, advice, can_drive, verdict
 from rlm_mcp.evals.grading import LEAST_PASSED, MODES, as_json, grade, sums, table
 from rlm_mcp.evals.policies import controls, policies
 from rlm_mcp.evals.policy import Actor, Policy, fence
-from rlm_mcp.evals.trials import TRIALS, is_exact, says, total
+from rlm_mcp.evals.trials import TRIALS, total
 from rlm_mcp.events import CallEnded, CallRetried, CellEnded, Note
 from rlm_mcp.llm.models import ModelPair
 from rlm_mcp.llm.scripted import ScriptedModel
@@ -112,35 +112,6 @@ def test_a_taught_policy_behaves_from_then_on():
     assert said == [["bad", "bad", "bad"], ["bad", good, good]]
     assert stubborn.told
     assert teachable.told
-
-
-@pytest.mark.parametrize(
-    ("answer", "exact"),
-    [
-        ("4135", True),
-        (" 4135\n", True),
-        ("The sum is 4,135.", True),
-        ("4135 of 9000", False),
-        ("41350", False),
-        ("", False),
-    ],
-)
-def test_an_exact_answer_has_the_gold_and_no_other_number(answer, exact):
-    assert is_exact(answer, "4135") is exact
-
-
-@pytest.mark.parametrize(
-    ("answer", "score"),
-    [
-        ("4135", 1.0),
-        ("It is 4,135 ms (see app.log:12-3000).", 1.0),
-        ("app.log:4135 says 12", 0.0),
-        ("4135.5", 0.0),
-        ("14135", 0.0),
-    ],
-)
-def test_a_models_answer_counts_if_it_says_the_gold_beside_places(answer, score):
-    assert says(answer, "4135") == score
 
 
 @pytest.mark.parametrize("make", TRIALS, ids=lambda make: make.__name__)

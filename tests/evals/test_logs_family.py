@@ -288,3 +288,9 @@ def test_the_path_of_a_request_is_that_of_its_lines_in_time(asked):
     assert all(a != b for a, b in pairwise(services))
     assert item.score(" -> ".join(services[:-1])) < 1
     assert len(item.evidence) >= len(services)
+
+
+@pytest.mark.parametrize("chars", [3_686, 5_000, 8_000])
+def test_a_small_text_is_asked_what_it_can_answer(chars):
+    for seed in range(12):
+        assert items(chars, seed)

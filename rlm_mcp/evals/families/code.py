@@ -7,7 +7,7 @@ import random
 from dataclasses import replace
 from itertools import islice
 
-from rlm_mcp.evals import marks
+from rlm_mcp.evals import scoring
 from rlm_mcp.evals.code_corpus import Corpus
 from rlm_mcp.evals.code_programs import CHOICE, program
 from rlm_mcp.evals.code_questions import by_docstring, default, largest, raises, where_defined
@@ -63,7 +63,7 @@ def _lettered(posed: Posed, rng: random.Random) -> Posed:
         question=f"{posed.question}{shown}\n",
         form="Answer with the letter alone.",
         gold=gold,
-        score=marks.letter(gold),
+        score=scoring.letter(gold),
         program=posed.program + CHOICE,
         names={**posed.names, "OPTIONS": options},
     )

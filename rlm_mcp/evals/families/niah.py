@@ -5,7 +5,8 @@ from functools import partial
 from random import Random
 
 from rlm_mcp.evals.chains import frequent, tracking
-from rlm_mcp.evals.haystack import (
+from rlm_mcp.evals.items import Item
+from rlm_mcp.evals.needles import (
     FALSE_CODES,
     Finder,
     Form,
@@ -19,7 +20,6 @@ from rlm_mcp.evals.haystack import (
     planted,
     values,
 )
-from rlm_mcp.evals.items import Item
 from rlm_mcp.evals.scoring import clean_recall, recall
 
 DEPTHS = tuple(tenth / 10 for tenth in range(11))

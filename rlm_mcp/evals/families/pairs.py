@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rlm_mcp.evals.items import Item
 from rlm_mcp.evals.planner import program
 from rlm_mcp.evals.predicates import RELATIONS, Relation
+from rlm_mcp.evals.reading import pairs_in
 from rlm_mcp.evals.rows import (
     KINDS_OF_ANSWER,
     Labeller,
@@ -15,7 +16,7 @@ from rlm_mcp.evals.rows import (
     labeller,
     written,
 )
-from rlm_mcp.evals.scoring import f1, floor_of, pairs_in
+from rlm_mcp.evals.scoring import f1, floor_of
 from rlm_mcp.evals.wording import Reading
 
 VARIANTS: tuple[Reading, ...] = ("semantic", "lexical", "explicit")

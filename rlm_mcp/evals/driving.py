@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rlm_mcp.errors import RlmError
+from rlm_mcp.errors import PromptTooLong, ReplyEmpty, RlmError
 from rlm_mcp.evals import slips
 from rlm_mcp.evals.trials import TRIALS, Trial
 from rlm_mcp.events import Event
@@ -22,7 +22,10 @@ _WINDOW_TOLD = re.compile(rf"{PREFIX}CONTEXT_WINDOW=(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """How a model did on one task. `run_id` None: the run never began; `error` says why."""
+    """How a model did on one task. `run_id` None: the run never began; `error` says why.
+
+    `judged` False: it was not the model that failed, so that the task tells nothing of it.
+    """
 
     trial: str
     skill: str
@@ -36,6 +39,7 @@ class Drive:
     answer: str
     run_id: str | None
     error: str | None = None
+    judged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +63,27 @@ class _Kept:
 
 
 async def drive(
-    service: Service, models: ModelPair, on_drive: Callable[[Drive], None] = lambda _: None
+    service: Service,
+    models: ModelPair,
+    on_drive: Callable[[Drive], None] = lambda _: None,
+    on_trial: Callable[[Trial], None] = lambda _: None,
 ) -> tuple[Drive, ...]:
-    """Run every task, one after the other, each in a session of its own."""
-    drives = []
-    for trial in TRIALS:
-        drives.append(await _driven(service, models, trial()))
+    """Run every task, one after the other, each in a session of its own.
+
+    `on_trial` hears of each before it is run, `on_drive` after.
+
+    Raises:
+        RlmError: the first task failed, and not by the model; so would all.
+    """
+    drives: list[Drive] = []
+    for make in TRIALS:
+        on_trial(make())
+        drives.append(await _driven(service, models, make(), is_first=not drives))
         on_drive(drives[-1])
     return tuple(drives)
 
 
-async def _driven(service: Service, models: ModelPair, trial: Trial) -> Drive:
+async def _driven(service: Service, models: ModelPair, trial: Trial, *, is_first: bool) -> Drive:
     item, kept = trial.item, _Kept()
     session = await service.new_session()
     try:
@@ -78,12 +92,15 @@ async def _driven(service: Service, models: ModelPair, trial: Trial) -> Drive:
         await job.ended.wait()
     finally:
         await service.end_session(session.handle)
-    answer = job.outcome
+    answer, found = job.outcome, slips.slips(kept.events)
     if answer is None or isinstance(answer, RlmError):
+        judged = isinstance(answer, ReplyEmpty | PromptTooLong)
+        if is_first and answer is not None and not judged:
+            raise answer
         return Drive(
             item.id, trial.skill, solved=False, stopped_by=None, turns=0, calls=0, seconds=0.0,
-            slips=slips.slips(kept.events), notes=(), answer="", run_id=job.run_id,
-            error=answer.message if answer else None,
+            slips=found, notes=(), answer="", run_id=job.run_id,
+            error=answer.message if answer else None, judged=judged,
         )  # fmt: skip
     return Drive(
         trial=item.id,
@@ -93,20 +110,33 @@ async def _driven(service: Service, models: ModelPair, trial: Trial) -> Drive:
         turns=answer.turns,
         calls=answer.usage.calls,
         seconds=answer.seconds,
-        slips=slips.slips(kept.events),
+        slips=found,
         notes=answer.notes,
         answer=answer.text,
         run_id=job.run_id,
+        judged=answer.stopped_by != "endpoint" or slips.THINKING in found,
     )
 
 
 def can_drive(drives: Sequence[Drive]) -> bool:
-    """Whether most tasks were solved."""
-    return 2 * sum(each.solved for each in drives) > len(drives)
+    """Whether most of the tasks that tell something of the model were solved."""
+    judged = [each for each in drives if each.judged]
+    return 2 * sum(each.solved for each in judged) > len(judged)
 
 
 def verdict(model: str, drives: Sequence[Drive]) -> str:
-    """One or two plain sentences on whether this model can drive an RLM."""
+    """Plain sentences on whether this model can drive an RLM, and on what tells nothing of it."""
+    judged = [each for each in drives if each.judged]
+    left_out = len(drives) - len(judged)
+    if not judged:
+        return f"Nothing is known of {model}: no task could be run."
+    words = _verdict(model, judged)
+    if left_out:
+        words += f" {count(left_out, 'task')} left out: the endpoint or the sandbox failed."
+    return words
+
+
+def _verdict(model: str, drives: Sequence[Drive]) -> str:
     solved = [each for each in drives if each.solved]
     failed = [each.skill for each in drives if not each.solved]
     score = f"{len(solved)} of {count(len(drives), 'task')} solved"
@@ -129,7 +159,7 @@ def verdict(model: str, drives: Sequence[Drive]) -> str:
 def advice(drives: Sequence[Drive], models: ModelPair, settings: Settings) -> tuple[Advice, ...]:
     """Settings that the outcome speaks for, the most urgent first; none if the ones there do."""
     total = sum((Counter(each.slips) for each in drives), Counter[str]())
-    failed = {each.trial for each in drives if not each.solved}
+    failed = {each.trial for each in drives if each.judged and not each.solved}
     given: list[tuple[str, object, str]] = []
     told = _WINDOW_TOLD.search("\n".join(note for each in drives for note in each.notes))
     if told:
@@ -140,7 +170,7 @@ def advice(drives: Sequence[Drive], models: ModelPair, settings: Settings) -> tu
     if total[slips.THINKING] or total[slips.EMPTY]:
         words = "replies ended before they said anything; or switch the model's thinking off"
         given.append(("max_output_tokens", 4 * settings.max_output_tokens, words))
-    if total[slips.RETRIED]:
+    if total[slips.CROWDED]:
         words = "the endpoint could not take as many requests at a time"
         given.append(("concurrency", max(1, models.sub.slots // 2), words))
     if failed and not can_drive(drives):

@@ -12,6 +12,8 @@ from rlm_mcp.words import count
 ASKED_TAGS = frozenset({"repl", "python", "py"})
 CUT = "The server cut"
 SPENT = "thinking"
+# Of the reasons for trying again, those that fewer requests at a time would spare.
+BUSY = ("is busy (", "overflowed the context the server shares")
 
 # Each with the noun that its number counts.
 NO_CODE = "reply without code or an answer"
@@ -24,6 +26,7 @@ FAILED = "block that failed"
 TIME = "block that ran out of time"
 SUB_FAILED = "sub-call that failed"
 RETRIED = "call that was tried again"
+CROWDED = "call that the endpoint had no room for"
 TRUNCATED = "prompt that the server cut"
 PLURALS = {
     NO_CODE: "replies without code or an answer",
@@ -36,6 +39,7 @@ PLURALS = {
     TIME: "blocks that ran out of time",
     SUB_FAILED: "sub-calls that failed",
     RETRIED: "calls that were tried again",
+    CROWDED: "calls that the endpoint had no room for",
     TRUNCATED: "prompts that the server cut",
 }
 
@@ -57,8 +61,8 @@ def slips(events: Iterable[Event]) -> dict[str, int]:
                 found[
                     SYNTAX if "SyntaxError" in error or "IndentationError" in error else FAILED
                 ] += 1
-            case CallRetried():
-                found[RETRIED] += 1
+            case CallRetried(reason=why):
+                found[CROWDED if any(sign in why for sign in BUSY) else RETRIED] += 1
             case Note(text=text) if text.startswith(CUT):
                 found[TRUNCATED] += 1
     return dict(found)

@@ -4,6 +4,7 @@ import pytest
 
 from rlm_mcp.evals.policy import Scene, good
 from rlm_mcp.evals.trials import TRIALS
+from rlm_mcp.llm.scripted import ScriptedReply
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +52,38 @@ async def test_a_model_that_cannot_is_told_what_went_wrong(desk):
     assert [task["solved"] for task in record["tasks"]] == [False] * len(TASKS)
     assert all(task["slips"]["reply without code or an answer"] for task in record["tasks"])
     assert {"RLM_MODEL", "RLM_SUB_MODEL"} <= {each["name"] for each in record["settings"]}
+
+
+async def test_an_endpoint_that_refuses_is_said_once_and_not_blamed_on_the_model(desk):
+    asked = []
+
+    async def refuses(messages):
+        asked.append(messages)
+        return ScriptedReply("no such key", status=401)
+
+    desk.script = refuses
+    code, out, err = await desk.run("grade")
+
+    assert code == 1
+    assert "RLM_API_KEY" in err
+    assert "drive an RLM" not in out
+    assert len(asked) == 1
+
+
+async def test_a_task_that_the_endpoint_fails_tells_nothing_of_the_model(desk):
+    async def drops(messages):
+        if (task := task_of(messages)) and task.item.id == TASKS[1].item.id:
+            return ScriptedReply("no more credit", status=402)
+        return await able(messages)
+
+    desk.script = drops
+    code, out, _ = await desk.run("grade")
+
+    assert code == 0
+    judged = len(TASKS) - 1
+    assert f"{judged} of {judged} tasks solved" in out
+    assert "1 task left out" in out
+    assert "RLM_CONCURRENCY" not in out
 
 
 async def test_the_runs_of_a_grade_can_be_looked_up(desk):

@@ -144,7 +144,8 @@ def test_slips_are_read_from_the_events_of_a_run():
         cell("error", "NameError: x"),
         cell("interrupted", "KeyboardInterrupt"),
         cell("ok", None),
-        CallRetried("", "r2", 1, "busy", 0.5),
+        CallRetried("", "r2", 1, "http://h/v1 sent no whole reply", 0.5),
+        CallRetried("", "r2", 2, "http://h/v1 is busy (503)", 0.5),
         CallEnded("", "s1", 1, "sub", "m", "failed", "", 0, 0, None, error="no"),
         Note("", "The server cut a prompt for m: of about 9 tokens it counted 4."),
         Note("", "Something else."),
@@ -154,7 +155,7 @@ def test_slips_are_read_from_the_events_of_a_run():
 
     each_once = {
         slips.NO_CODE, slips.EMPTY, slips.THINKING, slips.OWN_FORM, slips.BESIDE, slips.SYNTAX,
-        slips.FAILED, slips.TIME, slips.RETRIED, slips.SUB_FAILED, slips.TRUNCATED,
+        slips.FAILED, slips.TIME, slips.RETRIED, slips.CROWDED, slips.SUB_FAILED, slips.TRUNCATED,
     }  # fmt: skip
     assert found == dict.fromkeys(each_once, 1)
     assert each_once == set(slips.PLURALS)
@@ -166,10 +167,10 @@ def test_slips_are_told_with_their_numbers():
     assert told == f"3 {slips.PLURALS[slips.EMPTY]}, 1 {slips.FAILED}"
 
 
-def drive(trial, *, solved=True, turns=3, notes=(), stopped_by="answer", **found):
+def drive(trial, *, solved=True, turns=3, notes=(), stopped_by="answer", judged=True, **found):
     return Drive(
         trial, f"skill of {trial}", solved, stopped_by, turns, 5, 1.0, found, notes, "",
-        "run_x",
+        "run_x", judged=judged,
     )  # fmt: skip
 
 
@@ -180,6 +181,8 @@ def drive(trial, *, solved=True, turns=3, notes=(), stopped_by="answer", **found
         ([drive("count", turns=9)], True, "slowly"),
         ([drive("count"), drive("find"), drive("read", solved=False)], True, "skill of read"),
         ([drive("count", solved=False), drive("read")], False, "cannot drive an RLM"),
+        ([drive("count"), drive("read", solved=False, judged=False)], True, "1 of 1 task solved"),
+        ([drive("count", solved=False, judged=False)], False, "Nothing is known of m"),
     ],
 )
 def test_a_verdict_says_whether_the_model_can_drive(drives, drives_well, said):
@@ -203,7 +206,9 @@ def test_a_model_that_did_well_needs_no_other_settings():
          {"RLM_CONTEXT_WINDOW": "4096"}),
         ([drive("count", **{slips.THINKING: 1})],
          {"RLM_MAX_OUTPUT_TOKENS": str(4 * Settings().max_output_tokens)}),
-        ([drive("count", **{slips.RETRIED: 1})], {"RLM_CONCURRENCY": "2"}),
+        ([drive("count", **{slips.RETRIED: 1})], {}),
+        ([drive("count", **{slips.CROWDED: 1})], {"RLM_CONCURRENCY": "2"}),
+        ([drive("count"), drive("read", solved=False, judged=False)], {}),
         ([drive("count"), drive("find"), drive("read", solved=False)], {"RLM_SUB_MODEL": "?"}),
         ([drive("count", solved=False)], {"RLM_MODEL": "?", "RLM_SUB_MODEL": "m"}),
         ([drive("count"), drive("find"), drive("steps", solved=False, stopped_by="turns")],

@@ -45,12 +45,23 @@ def sandbox_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say whom to ask, for commands that run on the user's own models."""
+    for option in (
+        click.option("--sub-model", help="Model that code asks; `auto` is the root's."),
+        click.option("--model", help="Root model; `auto` takes the endpoint's first."),
+        click.option(
+            "--api-url", help="OpenAI-compatible endpoint, like http://localhost:8080/v1."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("path", nargs=-1, required=True)
 @click.argument("question")
-@click.option("--api-url", help="OpenAI-compatible endpoint, like http://localhost:8080/v1.")
-@click.option("--model", help="Root model; `auto` takes the endpoint's first.")
-@click.option("--sub-model", help="Model that code asks; `auto` is the root's.")
+@model_options
 @click.option("--turns", "max_turns", type=AT_LEAST_1, help="Most turns of the root model.")
 @click.option("--calls", "max_calls", type=AT_LEAST_1, help="Most model calls.")
 @click.option("--tokens", "max_tokens", type=AT_LEAST_1, help="Most tokens, in and out.")

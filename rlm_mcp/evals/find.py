@@ -48,6 +48,8 @@ def family(name: str) -> Family:
     if not variant:
         return Family(name, about, module.items, variants)
     if variant not in variants:
-        offered = ", ".join(f"{stem}/{each}" for each in variants) or stem
+        if not variants:
+            raise ArgumentInvalid(f"{stem} has no variants.", f"Take {stem} alone.")
+        offered = ", ".join(f"{stem}/{each}" for each in variants)
         raise ArgumentInvalid(f"{stem} has no variant {variant!r}.", f"Take one of: {offered}.")
     return Family(name, about, partial(module.items, variant=variant), variants)

@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 
 from rlm_mcp.evals.running import Result
+from rlm_mcp.types import Usage
 from rlm_mcp.words import clip, count
 
 RIGHT = 1.0
 SHOWN_CHARS = 2_000
+SHOWN_PLACES = 20
 TOTAL = "all"
 
 
@@ -17,7 +19,8 @@ TOTAL = "all"
 class Setup:
     """What was evaluated: the family with its sentence, the text's size, the seed.
 
-    `accuracy` is that of a scripted leaf, None where models were asked.
+    `accuracy` is that of a scripted leaf, None where models were asked. `is_all`: more text was
+    asked for than the family has.
     """
 
     family: str
@@ -26,6 +29,7 @@ class Setup:
     tokens: int
     seed: int
     accuracy: float | None
+    is_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +150,29 @@ def as_table(setup: Setup, results: Sequence[Result]) -> str:
         ).rstrip()
         for at in range(len(rows) + 1)
     ]
-    return "\n".join([f"{setup.family}: {setup.about}", _where(setup, results), "", *lines])
+    head = [f"{setup.family}: {setup.about}", _where(setup, results), ""]
+    return "\n".join([*head, *lines, "", _spent(results)])
+
+
+def _usage(results: Sequence[Result]) -> Usage:
+    answers = [result.answer for result in results if result.answer is not None]
+    return sum((answer.usage for answer in answers), Usage())
+
+
+def _spent(results: Sequence[Result]) -> str:
+    """What it took in all; the cost where prices are known and something was to pay."""
+    usage = _usage(results)
+    cost = f", ${usage.cost:.4f}" if usage.cost else ""
+    return f"{count(usage.calls, 'call')} and {count(usage.tokens, 'token')} in all{cost}."
 
 
 def _where(setup: Setup, results: Sequence[Result]) -> str:
     who = ", ".join(_models(results)) or "no model"
     if setup.accuracy is not None:
-        who = f"scripted models, the leaf right {100 * setup.accuracy:g} % of the time"
+        who = f"scripted models, the sub-model right {100 * setup.accuracy:g} % of the time"
     return (
-        f"about {count(setup.tokens, 'token')} ({setup.chars:,} characters), seed {setup.seed};"
+        f"about {count(setup.tokens, 'token')} ({setup.chars:,} characters"
+        f"{', all there is' if setup.is_all else ''}), seed {setup.seed};"
         f" {who}. Turns, calls, tokens and seconds are means."
     )
 
@@ -164,13 +182,14 @@ def _models(results: Sequence[Result]) -> list[str]:
 
 
 def as_json(setup: Setup, results: Sequence[Result]) -> str:
-    """The same with every item; unknown figures are null."""
+    """The same with every item and its first 20 gold places; unknown figures are null."""
     silent = {id(result) for result in silent_wrong(results)}
     rows = [asdict(row) for row in summaries(results)]
     record = asdict(setup) | {
         "models": _models(results),
         "kinds": rows[:-1],
         "all": rows[-1],
+        "usage": asdict(_usage(results)),
         "items": [_record(result, silent=id(result) in silent) for result in results],
     }
     return json.dumps(record, ensure_ascii=False, indent=2)
@@ -182,6 +201,7 @@ def _record(result: Result, *, silent: bool) -> dict[str, object]:
         "id": item.id,
         "kind": item.kind,
         "gold": clip(item.gold, SHOWN_CHARS),
+        "evidence": [f"{path}:{first}" for path, first, _ in item.evidence[:SHOWN_PLACES]],
         "answer": None if answer is None else clip(answer.text, SHOWN_CHARS),
         "score": result.score,
         "ceiling": result.ceiling,

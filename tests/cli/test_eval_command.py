@@ -1,6 +1,12 @@
 import json
+import signal
+import sys
 
+import anyio
 import pytest
+
+from rlm_mcp.cli.evals import CHARS_PER_TOKEN, evaluate
+from rlm_mcp.evals.find import family, names
 
 pytestmark = pytest.mark.anyio
 
@@ -13,9 +19,11 @@ async def test_an_oracle_run_prints_json_and_tells_its_progress_apart(desk):
     assert code == 0
     record = json.loads(out)
     assert (record["family"], record["accuracy"], record["all"]["score"]) == ("niah", 1.0, 1.0)
-    assert record["tokens"] == 2048
+    assert record["tokens"] == round(record["chars"] / CHARS_PER_TOKEN)
+    assert record["usage"]["calls"] == sum(item["calls"] for item in record["items"])
     ids = [item["id"] for item in record["items"]]
-    assert [line.split()[1] for line in err.splitlines()] == ids
+    assert err.splitlines()[0] == "making the text"
+    assert [line.split()[1] for line in err.splitlines()[1:]] == ids
     assert len(ids) == 2
     _, trace, _ = await desk.run("traces", "show", record["items"][0]["run_id"])
     assert "Which access codes does the text give" in trace
@@ -27,8 +35,11 @@ async def test_a_noisy_run_prints_a_table(desk):
     )
 
     assert code == 0
-    assert "the leaf right 80 % of the time" in out
-    assert out.splitlines()[-1].startswith("all ")
+    assert "the sub-model right 80 % of the time" in out
+    *_, whole, empty, spent = out.splitlines()
+    assert whole.startswith("all ")
+    assert not empty
+    assert spent.endswith(" tokens in all.")
 
 
 async def test_without_either_the_users_own_models_are_asked(desk):
@@ -60,8 +71,12 @@ async def test_without_a_family_they_are_listed_with_their_variants(desk):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["oolong", "--size", "12"], "is no size of 1k or more"),
-        (["oolong", "--size", "large"], "is no size of 1k or more"),
+        (["oolong", "--size", "12"], "is no size from 1k to 64m"),
+        (["oolong", "--size", "large"], "is no size from 1k to 64m"),
+        (["oolong", "--size", "99999m"], "is no size from 1k to 64m"),
+        (["oolong", "--size", "9" * 400 + "m"], "is no size from 1k to 64m"),
+        (["--oracle"], "Say which FAMILY"),
+        (["--size", "64k"], "Say which FAMILY"),
         (["oolong", "--oracle", "--noisy", "0.9"], "do not go together"),
         (["oolong", "--noisy", "90"], "0<=x<=1"),
     ],
@@ -78,3 +93,34 @@ async def test_an_unknown_family_names_those_there_are(desk):
 
     assert code == 1
     assert "oolong" in err
+
+
+def test_the_help_says_the_most_runs_that_are_made():
+    most = max(len(family(name).items(round(32_768 * CHARS_PER_TOKEN), 1)) for name in names())
+
+    assert f"up to {most} runs" in evaluate.help
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a child process")
+async def test_what_is_done_is_scored_after_ctrl_c(desk):
+    second = anyio.Event()
+
+    async def model(messages):
+        model.asked += 1
+        if model.asked > 1:
+            second.set()
+            await anyio.sleep_forever()
+        return '```repl\nFINAL("Label: location")\n```'
+
+    model.asked = 0
+    desk.script = model
+    with anyio.fail_after(60):
+        async with await desk.start("eval", "oolong", "--size", "2k") as child:
+            await second.wait()
+            child.send_signal(signal.SIGINT)
+            out = b"".join([part async for part in child.stdout]).decode()
+            err = b"".join([part async for part in child.stderr]).decode()
+
+    assert child.returncode == 130
+    assert "interrupted: 1 of " in err
+    assert any(line.split()[:2] == ["all", "1"] for line in out.splitlines())

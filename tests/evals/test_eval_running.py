@@ -178,10 +178,18 @@ async def test_the_table_leaves_out_columns_without_figures(results):
     heads = lines[3].split()
     assert "floor" in heads
     assert "lenient" not in heads
-    assert [line.split()[:3] for line in lines[4:]] == [
+    assert [line.split()[:3] for line in lines[4:-2]] == [
         ["one", "3", "0.333"],
         ["all", "3", "0.333"],
     ]
+
+
+async def test_the_table_says_if_there_is_no_more_text_and_what_all_took(results):
+    lines = as_table(replace(SETUP, is_all=True), results).splitlines()
+
+    assert "(6,000 characters, all there is)" in lines[1]
+    tokens = sum(each.answer.usage.tokens for each in results)
+    assert lines[-1] == f"3 calls and {tokens:,} tokens in all."
 
 
 async def test_the_json_names_every_item_with_its_run(results):
@@ -205,7 +213,7 @@ def test_families_are_found_by_file_and_say_what_they_are():
         ("nothing", "oolong"),
         ("", "oolong"),
         ("oolong/nothing", "oolong/lexical"),
-        ("niah/lexical", "niah"),
+        ("niah/lexical", "niah alone"),
     ],
 )
 def test_an_unknown_family_or_variant_is_refused_with_those_there_are(name, offered):

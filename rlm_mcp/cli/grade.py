@@ -8,25 +8,28 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
-from rlm_mcp.cli.ask import sandbox_option
+from rlm_mcp.cli.ask import model_options, sandbox_option
 from rlm_mcp.settings import Settings
 
 if TYPE_CHECKING:
     from rlm_mcp.evals.driving import Advice, Drive
     from rlm_mcp.evals.grading import Verdict
+    from rlm_mcp.evals.trials import Trial
     from rlm_mcp.llm.models import ModelPair
 
-GOOD, BAD = 0, 1
+GOOD, BAD, INTERRUPTED = 0, 1, 130
+# So many lines of progress for all policies, however many there are.
+TOLD_TIMES = 20
 LABEL_CHARS = 9
 SKILL_CHARS = 24
 
 
 @click.command()
-@click.option("--api-url", help="OpenAI-compatible endpoint, like http://localhost:8080/v1.")
-@click.option("--model", help="Root model; `auto` takes the endpoint's first.")
-@click.option("--sub-model", help="Model that code asks; `auto` is the root's.")
+@model_options
 @click.option(
-    "--engine", is_flag=True, help="Grade rlm-mcp itself: scripted misbehaving models, no endpoint."
+    "--engine",
+    is_flag=True,
+    help="Grade rlm-mcp itself: scripted models with bad habits, no endpoint; takes two minutes.",
 )
 @click.option(
     "--policy",
@@ -34,39 +37,53 @@ SKILL_CHARS = 24
     multiple=True,
     help="With --engine: only policies with this in their name.",
 )
+@click.option("--verbose", is_flag=True, help="With --engine: list the policies that pass too.")
 @sandbox_option
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
 def grade(
     *,
     engine: bool,
     wanted: tuple[str, ...],
+    verbose: bool,
     as_json: bool,
     sandbox: str | None,
     **overrides: object,
 ) -> int:
-    """Try whether a model can drive an RLM, on five small tasks of known answer.
+    """Test whether a model can drive an RLM, with five small tasks whose answers are known.
 
     Each task runs as a query would, on your endpoint and with your settings; that takes a few
     minutes on a slow one. Then the slips it made, a verdict and the settings that suit it. Exit
-    code: 0 if the model solved most tasks, 1 if not.
+    code: 0 if the model solved most tasks, 1 if not, 130 if interrupted.
 
-    With --engine no model is needed: some hundred scripted ones, each with a bad habit, are run
-    through the engine, stubborn and teachable. Exit code: 0 if at least 96 % pass, none hangs or
-    crashes, and no wrong answer goes without a warning.
+    With --engine no model is needed: scripted ones with a bad habit are run through the engine,
+    each once ignoring what it is told and once learning from it, and a few that behave well. Exit
+    code: 0 if at least 96 % pass, none hangs or crashes, and no wrong answer goes without a
+    warning.
     """
-    if wanted and not engine:
-        raise click.UsageError("--policy goes with --engine.")
-    if engine:
-        return anyio.run(_engine, wanted, sandbox, as_json)
-    from rlm_mcp.evals.grading import AS_RLM
+    if (wanted or verbose) and not engine:
+        raise click.UsageError(f"{'--policy' if wanted else '--verbose'} goes with --engine.")
+    try:
+        if engine:
+            return anyio.run(_engine, wanted, sandbox, as_json, verbose)
+        from rlm_mcp.evals.running import FORCED
 
-    settings = Settings.load(None, roots="*", sandbox=sandbox, **AS_RLM, **overrides)
-    return anyio.run(_model, settings, as_json)
+        settings = Settings.load(None, sandbox=sandbox, **FORCED, **overrides)
+        return anyio.run(_model, settings, as_json)
+    except KeyboardInterrupt:
+        click.echo("interrupted: no verdict", err=True)
+        return INTERRUPTED
 
 
 async def _model(settings: Settings, as_json: bool) -> int:
     from rlm_mcp.evals import driving
+    from rlm_mcp.evals.trials import TRIALS
     from rlm_mcp.service import open_service
+
+    begun: list[Trial] = []
+
+    def begin(trial: "Trial") -> None:
+        begun.append(trial)
+        click.echo(f"[{len(begun)}/{len(TRIALS)}] {trial.item.id}: {trial.skill}", err=True)
 
     def show(drive: "Drive") -> None:
         if not as_json:
@@ -76,7 +93,7 @@ async def _model(settings: Settings, as_json: bool) -> int:
         models = await service.models.resolve()
         if not as_json:
             click.echo(_header(models))
-        drives = await driving.drive(service, models, show)
+        drives = await driving.drive(service, models, show, begin)
     words = driving.verdict(models.root.name, drives)
     advice = driving.advice(drives, models, settings)
     click.echo(_json(words, drives, advice) if as_json else _closing(words, advice))
@@ -113,7 +130,10 @@ def _row(drive: "Drive") -> str:
 
 def _closing(words: str, advice: Sequence["Advice"]) -> str:
     lines = ["", f"{'verdict':<{LABEL_CHARS}}{words}"]
-    settings = [f"{each.name}={each.value}  {each.why}" for each in advice]
+    settings = [
+        f"{each.name}: {each.why}" if each.value == "?" else f"{each.name}={each.value}  {each.why}"
+        for each in advice
+    ]
     for number, line in enumerate(settings or ["those you have will do"]):
         lines.append(f"{'' if number else 'settings':<{LABEL_CHARS}}{line}")
     return "\n".join(lines)
@@ -128,7 +148,7 @@ def _json(words: str, drives: Sequence["Drive"], advice: Sequence["Advice"]) -> 
     return json.dumps(record, ensure_ascii=False, indent=2)
 
 
-async def _engine(wanted: Sequence[str], sandbox: str | None, as_json: bool) -> int:
+async def _engine(wanted: Sequence[str], sandbox: str | None, as_json: bool, verbose: bool) -> int:
     from rlm_mcp.evals import grading
     from rlm_mcp.evals.policies import controls, policies
 
@@ -140,10 +160,20 @@ async def _engine(wanted: Sequence[str], sandbox: str | None, as_json: bool) -> 
     if not chosen:
         raise click.UsageError(f"No policy has {' or '.join(wanted)} in its name.")
 
+    total = len(chosen) * len(grading.MODES)
+    behaved = sum(policy in controls() for policy in chosen)
+    if not as_json:
+        click.echo(f"{len(chosen) - behaved} that misbehave, {behaved} that behave well")
+    seen: list[Verdict] = []
+
     def show(verdict: "Verdict") -> None:
+        seen.append(verdict)
         if not as_json and not verdict.passed:
             click.echo(f"{verdict.policy} ({verdict.mode}): {verdict.outcome}", err=True)
+        if len(seen) % -(-total // TOLD_TIMES) == 0:
+            click.echo(f"[{len(seen)}/{total}]", err=True)
 
     verdicts = await grading.grade(chosen, sandbox=sandbox, on_verdict=show)
-    click.echo(grading.as_json(verdicts) if as_json else "\n".join(grading.table(verdicts)))
+    lines = grading.table(verdicts, whole=verbose)
+    click.echo(grading.as_json(verdicts) if as_json else "\n".join(lines))
     return GOOD if grading.sums(verdicts).is_good else BAD

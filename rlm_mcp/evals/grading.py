@@ -6,19 +6,20 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import anyio
 
 from rlm_mcp.errors import RlmError, RunBroken
 from rlm_mcp.evals.policy import Actor, Mode, Policy
+from rlm_mcp.evals.running import FORCED
 from rlm_mcp.evals.scoring import is_exact
 from rlm_mcp.llm.models import ModelPair, Models
 from rlm_mcp.llm.scripted import ScriptedModel, serve
 from rlm_mcp.service import Query, Service, open_service
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Answer
-from rlm_mcp.words import clip
+from rlm_mcp.words import clip, count
 
 Outcome = Literal["exact", "flagged", "silent", "crash", "hang"]
 MODES: tuple[Mode, ...] = ("stubborn", "teachable")
@@ -27,8 +28,6 @@ AT_ONCE = 4
 LEAST_PASSED = 0.96
 ANSWER_CHARS = 200
 ROOT, SUB = "scripted-root", "scripted-sub"
-# What makes every run of a grade a loop, whatever the size of its text.
-AS_RLM: dict[str, Any] = {"strategy": "rlm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ def settings_for_grading(home: Path, sandbox: str | None = None) -> Settings:
         memory_mb=256,
         max_sessions=AT_ONCE,
         timeout_s=10.0,
-        **AS_RLM,
+        **FORCED,
     )
 
 
@@ -223,22 +222,24 @@ def _outcome(policy: Policy, ending: Answer | RlmError | None) -> Outcome:
     return "flagged" if ending.stopped_by != "answer" or ending.notes else "silent"
 
 
-def table(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """A line for each policy, then the sums."""
+def table(verdicts: Sequence[Verdict], *, whole: bool = False) -> Iterator[str]:
+    """A line for each policy that failed, or for each there is if `whole`; then the sums."""
     by_policy: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         by_policy.setdefault(verdict.policy, []).append(verdict)
-    width = max((len(name) for name in by_policy), default=0)
-    for name, its in by_policy.items():
+    shown = {
+        name: its for name, its in by_policy.items() if whole or not all(v.passed for v in its)
+    }
+    width = max(map(len, shown), default=0)
+    for name, its in shown.items():
         parts = [
             f"{each.mode}: {'ok' if each.passed else 'FAIL'} {each.outcome}"
-            f" in {each.turns or 0} turns"
+            f" in {count(each.turns or 0, 'turn')}"
             for each in its
         ]
-        row = f"row {its[0].row}" if its[0].row else "-"
-        yield f"{name:<{width}}  {row:<6}  {'   '.join(parts)}"
-    whole = sums(verdicts)
+        yield f"{name:<{width}}  {'   '.join(parts)}"
+    summed = sums(verdicts)
     yield (
-        f"{whole.passed} of {whole.cases} passed ({whole.share:.1%}) · {whole.silent} silently"
-        f" wrong · {whole.crashed} crashed · {whole.hung} hung · {whole.wasted} turns wasted"
+        f"{summed.passed} of {summed.cases} passed ({summed.share:.1%}) · {summed.silent} silently"
+        f" wrong · {summed.crashed} crashed · {summed.hung} hung · {summed.wasted} turns wasted"
     )

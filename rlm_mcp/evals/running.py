@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 
@@ -12,7 +13,7 @@ from rlm_mcp.llm.scripted import ScriptedModel
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Answer, Message
 
-FORCED: dict[str, object] = {"roots": "*", "strategy": "rlm"}
+FORCED: dict[str, Any] = {"roots": "*", "strategy": "rlm"}
 """Settings of every evaluation, whatever the user's say: it is the loop that is measured."""
 SCRIPTED: dict[str, object] = {"max_calls": 1_000_000}
 """Settings for scripted models: a long text takes more calls than a run usually may make."""

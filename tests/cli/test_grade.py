@@ -1,5 +1,8 @@
 import json
+import signal
+import sys
 
+import anyio
 import pytest
 
 from rlm_mcp.evals.policy import Scene, good
@@ -32,13 +35,17 @@ async def test_a_model_that_can_drive_is_told_so_task_by_task(desk):
 
     code, out, err = await desk.run("grade")
 
-    assert (code, err) == (0, "")
+    assert code == 0
+    total = len(TASKS)
+    assert err.splitlines() == [
+        f"[{n}/{total}] {task.item.id}: {task.skill}" for n, task in enumerate(TASKS, 1)
+    ]
     rows = [
         line.split()[0] for line in out.splitlines() if " solved " in line and "turns, " in line
     ]
     assert rows == [task.item.id for task in TASKS]
     assert f"verdict  scripted drives an RLM well: {len(TASKS)} of {len(TASKS)} tasks solved" in out
-    assert "RLM_CONTEXT_WINDOW=?" in out  # the scripted server tells no window
+    assert "RLM_CONTEXT_WINDOW: the server" in out  # the scripted server tells no window
 
 
 async def test_a_model_that_cannot_is_told_what_went_wrong(desk):
@@ -103,7 +110,9 @@ async def test_the_engine_is_graded_without_an_endpoint(desk):
     )
 
     record = json.loads(out)
-    assert (code, err) == (0, "")
+    assert code == 0
+    cases = record["cases"]
+    assert err.splitlines() == [f"[{n}/{cases}]" for n in range(1, cases + 1)]
     assert record["good"]
     assert {each["policy"] for each in record["verdicts"]} >= {"fence_py", "fence_python"}
 
@@ -120,3 +129,40 @@ async def test_a_policy_needs_the_engine(desk):
 
     assert code == 2
     assert "--engine" in err
+
+
+async def test_the_engines_table_lists_failures_alone_unless_all_are_asked_for(desk):
+    _, short, _ = await desk.run("grade", "--engine", "--policy", "fence_py", RLM_API_URL="")
+    _, whole, _ = await desk.run(
+        "grade", "--engine", "--policy", "fence_py", "--verbose", RLM_API_URL=""
+    )
+
+    assert "that misbehave, 0 that behave well" in short
+    assert "stubborn:" not in short
+    assert "fence_python" in whole
+    assert short.splitlines()[-1] == whole.splitlines()[-1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a child process")
+async def test_ctrl_c_leaves_the_tasks_done_and_says_there_is_no_verdict(desk):
+    second = anyio.Event()
+
+    async def model(messages):
+        if (task := task_of(messages)) and task.item.id == TASKS[1].item.id:
+            second.set()
+            await anyio.sleep_forever()
+        return await able(messages)
+
+    desk.script = model
+    with anyio.fail_after(60):
+        async with await desk.start("grade") as child:
+            await second.wait()
+            child.send_signal(signal.SIGINT)
+            out = b"".join([part async for part in child.stdout]).decode()
+            err = b"".join([part async for part in child.stderr]).decode()
+
+    assert child.returncode == 130
+    assert err.splitlines()[-1] == "interrupted: no verdict"
+    assert [line.split()[0] for line in out.splitlines() if " solved " in line] == [
+        TASKS[0].item.id
+    ]

@@ -91,9 +91,10 @@ async def test_a_wrong_answer_without_a_word_is_silent_and_a_broken_script_no_pa
 async def test_verdicts_are_told_as_lines_and_as_json():
     verdicts = await grade(controls()[:1])
 
-    lines, record = list(table(verdicts)), json.loads(as_json(verdicts))
+    lines, record = list(table(verdicts, whole=True)), json.loads(as_json(verdicts))
 
     assert lines[0].startswith(controls()[0].name)
+    assert list(table(verdicts)) == lines[-1:]
     assert f"{len(MODES)} of {len(MODES)} passed" in lines[-1]
     assert record["good"]
     assert [each["mode"] for each in record["verdicts"]] == list(MODES)

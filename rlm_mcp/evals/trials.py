@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from rlm_mcp.evals.items import Item
+from rlm_mcp.evals.noise import misread
 from rlm_mcp.evals.scoring import says
 from rlm_mcp.types import Message
 
@@ -213,7 +214,7 @@ def _trial(
 def _late(prompt: str, accuracy: float) -> str:
     """The late ones of the tickets shown; of one alone, yes or no."""
     shown = _TICKET.findall(prompt)
-    late = [number for number, words in shown if (words in LATE) == (accuracy > 0)]
+    late = [at for at, words in shown if (words in LATE) != misread(TICKETS, at, accuracy)]
     if len(shown) == 1:
         return "yes" if late else "no"
     return ", ".join(f"T{number}" for number in late) or "none"

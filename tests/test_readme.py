@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from rlm_mcp.cli import demo_script
 from rlm_mcp.cli.demo import SCRIPTED
+from rlm_mcp.evals.policies import policies
 from rlm_mcp.llm.scripted import serve
 from rlm_mcp.server.tools import TOOLS
 from rlm_mcp.settings import PREFIX, Settings
@@ -69,6 +70,10 @@ def test_it_is_short_and_its_links_lead_somewhere():
             assert link[1:] in headings
         elif not link.startswith("https://"):
             assert (ROOT / link).exists(), link
+
+
+def test_it_counts_the_misbehaving_models_right():
+    assert f"plays {len(policies())} misbehaving" in README.read_text(encoding="utf-8")
 
 
 def test_the_run_it_shows_is_one_of_the_demo():

@@ -1,5 +1,6 @@
 """The short way: all of a short text in one prompt, without a REPL."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ from rlm_mcp.events import TurnStarted
 from rlm_mcp.types import Completion
 
 MOST_ASKED = 2
+# Code that works with a REPL, and is no example within an answer.
+_OF_REPL = re.compile(
+    r"```repl\b|\b(?:context|grep|FINAL|FINAL_VAR|SHOW_VARS|[lr]lm_query(?:_batched)?)\b"
+)
 
 
 @dataclass(slots=True)
@@ -100,7 +105,8 @@ def _words(completion: Completion) -> str | None:
     """The answer in a reply; None if there is none in it, or not all of it."""
     text = strip_thinking(completion.text)
     reply = parse(text)
-    if completion.finish_reason == "length" or reply.hollow is not None or reply.code:
+    wants_repl = bool(reply.code) and _OF_REPL.search(text) is not None
+    if completion.finish_reason == "length" or reply.hollow is not None or wants_repl:
         return None
     said = text if reply.final is None else reply.final.argument
     return said if is_answer(said) else None

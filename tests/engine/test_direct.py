@@ -65,6 +65,14 @@ async def test_a_finish_in_the_words_of_the_loop_is_understood(bench):
     assert answer.text == "It returns 41."
 
 
+async def test_an_answer_may_show_code(bench):
+    shown = "It should return 42:\n```python\ndef main(argv):\n    return 42\n```\n(a/app.py:3)"
+
+    _, answer = await ask(bench, [shown])
+
+    assert (answer.text, answer.conduct.way) == (shown, "direct")
+
+
 async def test_an_answer_must_have_the_shape_that_was_asked_for(bench):
     root, answer = await ask(bench, ["It is 41.", "41"], schema={"type": "integer"})
 

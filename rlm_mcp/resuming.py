@@ -60,7 +60,7 @@ async def resume(service: Service, run_id: str) -> Job | None:
 
 
 async def resume_all(service: Service) -> None:
-    """Go on with all interrupted runs; one that cannot be says why in its end."""
+    """Go on with all interrupted runs; of one that cannot, `resume` tells why when it is asked."""
     for row in await service.journal.unfinished():
         if not is_elsewhere(row) and service.jobs.find(row.id) is None:
             try:

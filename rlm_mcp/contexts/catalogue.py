@@ -73,6 +73,10 @@ class Catalogue:
         """The characters of the context from `start` up to `end`, cut to what there is."""
         return "".join(self.pieces(max(start, 0), min(end, self.info.chars)))
 
+    def text(self, document: Document) -> str:
+        """All of one of its documents."""
+        return self.read(document.start, document.start + document.chars)
+
     def lines(self, path: str, first: int, last: int, most_chars: int | None = None) -> str:
         """Lines `first` to `last` of a document, both counted from 1 and included, as they are.
 

@@ -19,7 +19,7 @@ from rlm_mcp.contexts.catalogue import Catalogue
 from rlm_mcp.contexts.haystack import Haystack, same_start
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.errors import RlmError
-from rlm_mcp.types import ContextInfo, Document
+from rlm_mcp.types import ContextInfo
 
 Span = tuple[int, int]
 
@@ -146,14 +146,10 @@ def _by_document(catalogue: Catalogue, pieces: Sequence[Span], name: str) -> Cov
     sizes = {each.chars for each in whole}
     missing = [each for each in long if each not in whole]
     if any(each.chars in sizes for each in missing):
-        texts = {_text_of(catalogue, each) for each in whole}
-        missing = [each for each in missing if _text_of(catalogue, each) not in texts]
+        texts = {catalogue.text(each) for each in whole}
+        missing = [each for each in missing if catalogue.text(each) not in texts]
     holes = [(each.start, each.start + each.chars) for each in missing]
     return Covered(name, name, len(long) - len(holes), len(long), tuple(holes[:MOST_MISSING]))
-
-
-def _text_of(catalogue: Catalogue, document: Document) -> str:
-    return catalogue.read(document.start, document.start + document.chars)
 
 
 def _around(prompts: Sequence[str]) -> int:

@@ -68,7 +68,9 @@ class Direct:
             dialogue.history.add_report(self.acceptance.objection() or "")
             if self.is_last():
                 break
-        return self.drafts.text or None if self.question.shape is None else None
+        if self.question.shape is not None:  # what was not taken does not have it
+            return None
+        return self.drafts.text or None
 
     async def _asked(self, dialogue: Dialogue) -> str | None:
         """The words of the next reply, None if there are none that could be an answer."""
@@ -92,13 +94,12 @@ class Direct:
 
     def _text(self) -> str:
         """Every document under its path, its lines numbered."""
-        parts = []
-        for info in self.question.contexts:
-            catalogue = self.ports.store.catalogue(info.id)
-            for document in catalogue.documents:
-                text = catalogue.read(document.start, document.start + document.chars)
-                parts.append(prompts.numbered(document.path, text))
-        return "\n\n".join(parts)
+        catalogues = [self.ports.store.catalogue(info.id) for info in self.question.contexts]
+        return "\n\n".join(
+            prompts.numbered(document.path, catalogue.text(document))
+            for catalogue in catalogues
+            for document in catalogue.documents
+        )
 
 
 def _words(completion: Completion) -> str | None:

@@ -6,37 +6,19 @@ import sys
 import tokenize
 from itertools import pairwise
 
-import anyio
 import pytest
+from asking import by_their_programs, of_kind
 
-from rlm_mcp import AsyncRLM
 from rlm_mcp.evals.code_corpus import Corpus
 from rlm_mcp.evals.families.code import items
 from rlm_mcp.evals.mutations import SHARES, mutated
 from rlm_mcp.evals.stdlib_corpus import digest_of, sources
-from rlm_mcp.llm.scripted import ScriptedModel
 
 CHARS, SEED = 110_000, 8
 KINDS = {
     "where_defined", "subclasses", "importers", "count", "largest", "default", "raises", "reaches",
     "by_docstring", "choice",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def asked():
-    return items(CHARS, SEED)
-
-
-@pytest.fixture(scope="module")
-def documents(asked):
-    return asked[0].context
-
-
-def of_kind(asked, kind):
-    found = [item for item in asked if item.kind == kind]
-    assert found
-    return found
 
 
 def shown(documents, evidence):
@@ -66,16 +48,9 @@ def test_the_gold_scores_in_full_and_a_wrong_answer_nothing(asked):
 
 @pytest.mark.anyio
 async def test_what_a_perfect_model_would_run_finds_every_gold(asked):
-    replies = [f"```repl\n{item.program}\n```" for item in asked]
-    said = []
-    with anyio.fail_after(60):
-        async with AsyncRLM(ScriptedModel(replies), max_iterations=1) as rlm:
-            await rlm.completion(context=asked[0].context, query=asked[0].question)
-            said = [await rlm.completion(query=item.question) for item in asked[1:]]
+    said = await by_their_programs(asked)
 
-    assert [
-        item.id for item, text in zip(asked[1:], said, strict=True) if item.score(text) < 1
-    ] == []
+    assert [item.id for item, text in zip(asked, said, strict=True) if item.score(text) < 1] == []
 
 
 def test_the_same_arguments_give_the_same_questions_whatever_the_hashes_of_the_process(asked):

@@ -7,36 +7,18 @@ from collections import Counter
 from datetime import datetime
 from itertools import pairwise
 
-import anyio
 import pytest
+from asking import by_their_programs, of_kind
 
-from rlm_mcp import AsyncRLM
 from rlm_mcp.evals.families.logs import items
 from rlm_mcp.evals.log_corpus import FILES, simulate
 from rlm_mcp.evals.log_simulator import STATES
-from rlm_mcp.llm.scripted import ScriptedModel
 
 CHARS, SEED = 120_000, 3
 KINDS = {
     "count", "first", "last", "absent", "p95", "top", "gap", "path", "retried", "last_cause",
     "root_cause", "changed",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def asked():
-    return items(CHARS, SEED)
-
-
-@pytest.fixture(scope="module")
-def documents(asked):
-    return asked[0].context
-
-
-def of_kind(asked, kind):
-    found = [item for item in asked if item.kind == kind]
-    assert found
-    return found
 
 
 def backquoted(item):
@@ -86,11 +68,7 @@ def test_the_gold_scores_in_full_and_a_wrong_answer_nothing(asked):
 
 @pytest.mark.anyio
 async def test_what_a_perfect_model_would_run_finds_every_gold(asked):
-    replies = [f"```repl\n{item.program}\n```" for item in asked]
-    with anyio.fail_after(60):
-        async with AsyncRLM(ScriptedModel(replies), max_iterations=1) as rlm:
-            said = [await rlm.completion(context=asked[0].context, query=asked[0].question)]
-            said += [await rlm.completion(query=item.question) for item in asked[1:]]
+    said = await by_their_programs(asked)
 
     assert [
         item.id for item, text in zip(asked, said, strict=True) if item.score(text) < 0.99

@@ -20,9 +20,10 @@ USERS = {"ascii": "bob", "latin1": "José", "ucs2": "Борис", "ucs4": "bob �
 FILE_BYTES = 10_000
 TARGET_S_A_GB, TARGET_MB, TARGET_TREE, TARGET_RELOAD = 1.5, 64, 0.6, 0.05
 CHILD = """
-import os, resource, sys, time
+import os, resource, shutil, sys, time
 from pathlib import Path
 import anyio, orjson
+from blake3 import blake3
 from rlm_mcp.contexts.loader import load
 from rlm_mcp.contexts.store import ContextStore
 
@@ -42,12 +43,29 @@ def text(source):
     with open(source, encoding="utf-8") as file:
         str(file.read())
 
+def passes(source):
+    # what a load must hand to C of each file: read, tell ASCII, hash, count lines, write
+    with open(sys.argv[3], "wb", buffering=1 << 18) as blob:
+        for parent, _, names in os.walk(source):
+            for name in names:
+                with open(os.path.join(parent, name), "rb", buffering=0) as file:
+                    raw = file.read()
+                raw.isascii(), blake3(raw).digest(), raw.count(b"\\n")
+                blob.write(raw)
+
+def looks(source):
+    # what tells that a tree is unchanged, and what a new snapshot of it must copy
+    for parent, _, names in os.walk(source):
+        for name in names:
+            os.lstat(os.path.join(parent, name))
+    shutil.copyfile(sys.argv[4], sys.argv[3])
+
 def loading(source):
     anyio.run(load, ContextStore(Path(sys.argv[3])), [source])
 
 what, source = sys.argv[1:3]
 anyio.run(anyio.sleep, 0)
-action = {"plain": plain, "text": text, "load": loading}[what]
+action = {"plain": plain, "text": text, "load": loading, "passes": passes, "looks": looks}[what]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 wall, cpu = time.perf_counter(), time.process_time()
 action(source)
@@ -73,8 +91,8 @@ def write_tree(folder, count):
         (place / f"module{number}.py").write_text(text, encoding="utf-8")
 
 
-def child(what, source, home):
-    command = [sys.executable, "-c", CHILD, what, str(source), str(home)]
+def child(what, source, home, *more):
+    command = [sys.executable, "-c", CHILD, what, str(source), str(home), *map(str, more)]
     return orjson.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
@@ -113,6 +131,7 @@ def measure_tree(folder, given):
     print(f"tree, {given.files:,} files of {FILE_BYTES:,} bytes")
     plain = best("plain", tree, folder, given.rounds)
     line("plain read", plain, plain)
+    line("only its C calls", best("passes", tree, folder, given.rounds), plain)
     load = best("load", tree, folder, given.rounds)
     speed = plain["wall"] / load["wall"]
     line("load", load, plain, f"  {speed:.0%} of its speed, target {TARGET_TREE:.0%}")
@@ -123,6 +142,10 @@ def measure_tree(folder, given):
     again = child("load", tree, home)
     share = again["wall"] / load["wall"]
     line("one file changed", again, plain, f"  {share:.0%} of a load, target {TARGET_RELOAD:.0%}")
+    blob = next(home.rglob("blob"))
+    floor = child("looks", tree, folder / "copy", blob)
+    share = floor["wall"] / load["wall"]
+    line("only stat and copy", floor, plain, f"  {share:.0%} of a load")
 
 
 def main():

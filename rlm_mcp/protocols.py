@@ -1,7 +1,7 @@
 """The seams: a model, a REPL back end, a sink for events."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rlm_mcp.events import Event
 from rlm_mcp.types import (
@@ -51,6 +51,15 @@ class Model(Protocol):
         Raises:
             EndpointError: the request failed for good; its leaf says how.
         """
+        ...
+
+
+@runtime_checkable
+class SharedModel(Protocol):
+    """A `Model` whose endpoint many runs ask. One of a caller's own need not be one."""
+
+    def for_run(self, session: str, run: str) -> Model:
+        """The same model, whose calls take turns with those of other sessions and runs."""
         ...
 
 

@@ -224,6 +224,7 @@ class Service:
             after=len(before),
         )
         calls = Calls(ledger, Onward(kept, before) if before else kept, past=Past.of(before))
+        pair = pair.for_run(session.handle, question.run_id)
         ports = Ports(
             root=pair.root,
             sub=pair.sub,

@@ -33,9 +33,13 @@ class Settings(BaseModel):
     api_key: SecretStr | None = Field(default=None, description="Key for that endpoint, if any.")
     model: str = Field(default="auto", description="Root model; `auto` takes the endpoint's first.")
     sub_api_url: str | None = Field(
-        default=None, description="Endpoint of the sub-model. Unset: the root's."
+        default=None,
+        description="Endpoint of the sub-model, or several that share its calls, with spaces or"
+        " commas between them. Unset: the root's.",
     )
-    sub_api_key: SecretStr | None = Field(default=None, description="Key for that endpoint.")
+    sub_api_key: SecretStr | None = Field(
+        default=None, description="Key for that endpoint, or for all of them."
+    )
     sub_model: str = Field(
         default="auto", description="Sub-model; `auto` is the root's on the same endpoint."
     )

@@ -141,7 +141,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A model's reply to one request. `reasoning` is thinking the endpoint kept apart."""
+    """A model's reply to one request. `reasoning` is thinking the endpoint kept apart.
+
+    `notes` are what the person should know of how it was got: which endpoints are left out.
+    """
 
     text: str
     reasoning: str
@@ -149,6 +152,7 @@ class Completion:
     model: str
     usage: Usage
     attempts: int = 1
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,27 @@
 """The models of this process: names and settings in, connected models out."""
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
-from pydantic import SecretStr
 
-from rlm_mcp.errors import SettingsInvalid
+from rlm_mcp.errors import EndpointError
 from rlm_mcp.llm.prices import Price, price
 from rlm_mcp.llm.profiles import ModelProfile, keep, kept
-from rlm_mcp.protocols import Model
-from rlm_mcp.settings import PREFIX, Settings
+from rlm_mcp.llm.sites import Site, root_site, sub_sites
+from rlm_mcp.protocols import Model, SharedModel
+from rlm_mcp.settings import Settings
 
 if TYPE_CHECKING:
-    from rlm_mcp.llm.client import Connection, Throttle
+    from rlm_mcp.llm.client import Connection, RemoteModel, Server
     from rlm_mcp.llm.discover import Profile
     from rlm_mcp.llm.interview import Bounds
     from rlm_mcp.llm.probing import Claim
+    from rlm_mcp.llm.scheduler import Gate
 
 # What needs httpx is imported at the first use of a model: it takes 100 ms of computing, which a
 # server that only answers `tools/list` need not spend.
@@ -35,13 +36,13 @@ class ModelPair:
     root: Model
     sub: Model
 
-
-@dataclass(frozen=True, slots=True)
-class _Site:
-    """Where models are asked for: an address, None to look for one on this machine, and a key."""
-
-    url: str | None
-    key: str | None = field(repr=False)
+    def for_run(self, session: str, run: str) -> "ModelPair":
+        """The same models, whose slots the run shares fairly with others; a caller's own as is."""
+        root = self.root.for_run(session, run) if isinstance(self.root, SharedModel) else self.root
+        if self.sub is self.root:
+            return ModelPair(root, root)
+        sub = self.sub.for_run(session, run) if isinstance(self.sub, SharedModel) else self.sub
+        return ModelPair(root, sub)
 
 
 class Models:
@@ -67,13 +68,14 @@ class Models:
         """
         self._settings = settings
         self._home = settings.home.expanduser()
-        self._root = _site(settings.api_url, settings.api_key, "")
-        self._sub = _sub_site(settings, self._root)
+        self._root = root_site(settings)
+        self._subs = sub_sites(settings, self._root)
         self._local_servers = local_servers
         self._patience_s = patience_s
-        self._found: dict[_Site, tuple[Connection, Profile]] = {}
+        self._found: dict[Site, tuple[Connection, Profile]] = {}
+        self._missing: dict[Site, EndpointError] = {}
         self._connections: dict[tuple[str, str | None], Connection] = {}
-        self._throttles: dict[str, Throttle] = {}
+        self._gates: dict[str, Gate] = {}
         self._pairs: dict[tuple[str, str], ModelPair] = {}
         self._lock = anyio.Lock()
         self._stack = AsyncExitStack()
@@ -93,15 +95,16 @@ class Models:
     async def resolve(self, model: str | None = None, sub_model: str | None = None) -> ModelPair:
         """The models of these names; those of the settings where None, the endpoint's if `auto`.
 
-        Models at one address share its limiter, whatever their names and keys.
+        Models at one address share its slots, whatever their names and keys. Of several endpoints
+        for the sub-model, one that can be asked is enough.
 
         Raises:
             EndpointError: the endpoint cannot be reached, or has no such model.
         """
         names = (model or self._settings.model, sub_model or self._settings.sub_model)
         async with self._lock:
-            for site in {self._root, self._sub}:
-                await self._look(site)
+            await self._look(self._root)
+            await self._look_at_subs()
             if names not in self._pairs:
                 self._pairs[names] = await self._pair(*names)
             return self._pairs[names]
@@ -115,15 +118,18 @@ class Models:
             EndpointError: the endpoint cannot be reached, or does not answer a plain question.
             OSError: the data folder cannot be written.
         """
+        from rlm_mcp.llm.client import RemoteModel  # noqa: PLC0415 - likewise
         from rlm_mcp.llm.probing import measure  # noqa: PLC0415 - needs httpx, see above
 
         pair, profiles = await self.resolve(), dict[tuple[str, str], ModelProfile]()
-        for site, model in ((self._root, pair.root), (self._sub, pair.sub)):
-            endpoint = self._found[site][0].endpoint
-            if (endpoint.url, model.name) not in profiles:
-                profile = await measure(endpoint, model.name, self._claim(site, model.name), bounds)
+        assert isinstance(pair.root, RemoteModel)
+        assert isinstance(pair.sub, RemoteModel)
+        for server in (*pair.root.servers, *pair.sub.servers):
+            endpoint, name = server.connection.endpoint, server.name
+            if (endpoint.url, name) not in profiles:
+                profile = await measure(endpoint, name, self._claim(server), bounds)
                 await anyio.to_thread.run_sync(keep, self._home, profile)
-                profiles[endpoint.url, model.name] = profile
+                profiles[endpoint.url, name] = profile
         self._pairs.clear()
         return tuple(profiles.values())
 
@@ -135,18 +141,44 @@ class Models:
         return await anyio.to_thread.run_sync(kept, self._home, model.url, model.name)
 
     async def _pair(self, model: str, sub_model: str) -> ModelPair:
-        settings, is_shared = self._settings, self._sub == self._root
+        settings, is_shared = self._settings, self._subs == (self._root,)
         root_price = price(settings.price_in, settings.price_out, settings.price_cached)
-        root = await self._model(self._root, model, root_price)
-        sub_name = root.name if is_shared and sub_model == "auto" else sub_model
+        root = await self._model((self._root,), model, root_price)
         sub_price = price(settings.sub_price_in, settings.sub_price_out, settings.sub_price_cached)
-        sub = await self._model(self._sub, sub_name, sub_price)
+        sub = await self._model(self._subs, sub_model, sub_price, root.name)
         if sub_price is None and is_shared and sub.name == root.name:
             return ModelPair(root, root)
         return ModelPair(root, sub)
 
-    async def _model(self, site: _Site, name: str, its_price: Price | None) -> Model:
+    async def _model(
+        self, sites: Sequence[Site], name: str, its_price: Price | None, root: str | None = None
+    ) -> "RemoteModel":
+        """The model of these sites; `auto` is the `root` of that name where the root is asked."""
         from rlm_mcp.llm.client import RemoteModel  # noqa: PLC0415 - needs httpx, see above
+        from rlm_mcp.llm.discover import AUTO  # noqa: PLC0415 - likewise
+
+        found, missing = [], [each for site, each in self._missing.items() if site in sites]
+        for site in sites:
+            own = root if root and name == AUTO and site == self._root else name
+            if site in self._found:
+                try:
+                    found.append(await self._server(site, own))
+                except EndpointError as error:
+                    missing.append(error)
+        if not found:
+            raise missing[0]
+        return RemoteModel(
+            [server for server, _ in found],
+            self._settings.context_window
+            or min((window for _, window in found if window is not None), default=None),
+            price=its_price,
+            patience_s=self._patience_s,
+            missing=[error.message for error in missing],
+        )
+
+    async def _server(self, site: Site, name: str) -> "tuple[Server, int | None]":
+        """A model as a site has it, by what is known of it, and its window in tokens."""
+        from rlm_mcp.llm.client import Server  # noqa: PLC0415 - needs httpx, see above
         from rlm_mcp.llm.discover import choose  # noqa: PLC0415 - likewise
 
         connection, found = self._found[site]
@@ -154,35 +186,53 @@ class Models:
         window = served.window_tokens
         url = connection.endpoint.url
         profile = await anyio.to_thread.run_sync(kept, self._home, url, served.name)
-        if profile is not None:
-            slots = self._settings.concurrency or profile.at_a_time(connection.throttle.slots)
-            if slots != connection.throttle.slots:
-                connection.throttle.resize(slots)
-            window = profile.window_of(window, slots)
-            told, dialects = profile.dialect, connection.endpoint.dialects
-            known = dialects.get(served.name, told)
-            merges, folds = known.merges or told.merges, known.folds or told.folds
-            dialects[served.name] = replace(known, merges=merges, folds=folds)
-        return RemoteModel(
-            connection,
-            served.name,
-            self._settings.context_window or window,
-            price=its_price,
-            patience_s=self._patience_s,
-            thinking_off=None if profile is None else profile.thinking_off,
-        )
+        if profile is None:
+            return Server(connection, served.name), window
+        slots = self._settings.concurrency or profile.at_a_time(connection.gate.slots)
+        if slots != connection.gate.slots:
+            connection.gate.resize(slots)
+        told, dialects = profile.dialect, connection.endpoint.dialects
+        known = dialects.get(served.name, told)
+        merges, folds = known.merges or told.merges, known.folds or told.folds
+        dialects[served.name] = replace(known, merges=merges, folds=folds)
+        server = Server(connection, served.name, profile.thinking_off)
+        return server, profile.window_of(window, slots)
 
-    def _claim(self, site: _Site, name: str) -> "Claim":
+    def _claim(self, server: "Server") -> "Claim":
         """What settings and metadata say of a model."""
         from rlm_mcp.llm.discover import choose  # noqa: PLC0415 - needs httpx, see above
         from rlm_mcp.llm.probing import Claim  # noqa: PLC0415 - likewise
 
-        connection, found = self._found[site]
-        told = choose(found, connection.endpoint, name).window_tokens
+        found = next(each for where, each in self._found.values() if where is server.connection)
+        told = choose(found, server.connection.endpoint, server.name).window_tokens
         slots = self._settings.concurrency or found.slots
         return Claim(self._settings.context_window, told, slots)
 
-    async def _look(self, site: _Site) -> None:
+    async def _look_at_subs(self) -> None:
+        """Look at the sites of the sub-model. One of several that is gone is left out for now."""
+        if len(self._subs) == 1:
+            await self._look(self._subs[0])
+            return
+        async with anyio.create_task_group() as tasks:
+            for site in self._subs:
+                tasks.start_soon(self._look_if_open, site)
+
+    async def _look_if_open(self, site: Site) -> None:
+        """Look at one of several sites, unless it was put aside a moment ago."""
+        assert site.url is not None
+        gate = (await self._connect(site.url, site.key)).gate
+        if not gate.is_open:
+            return
+        try:
+            await self._look(site)
+        except EndpointError as error:
+            gate.put_aside(self._patience_s)
+            if site not in self._found:
+                self._missing[site] = error
+        else:
+            self._missing.pop(site, None)
+
+    async def _look(self, site: Site) -> None:
         """Find out what is at a site, unless that is known and still true."""
         from rlm_mcp.llm import discover  # noqa: PLC0415 - needs httpx, see above
 
@@ -192,7 +242,7 @@ class Models:
         connection = await self._connect(url, site.key)
         profile = await discover.probe(connection.endpoint)
         slots = self._settings.concurrency or profile.slots or discover.UNKNOWN_SLOTS
-        connection.throttle.resize(slots)
+        connection.gate.resize(slots)
         connection.endpoint.listed = tuple(each.name for each in profile.models)
         connection.is_stale = profile.problem is not None
         self._found[site] = (connection, profile)
@@ -200,48 +250,13 @@ class Models:
 
     async def _connect(self, url: str, key: str | None) -> "Connection":
         """The connection to an address; one for life, because calls may be under way on it."""
-        from rlm_mcp.llm.client import Connection, Throttle  # noqa: PLC0415 - needs httpx
+        from rlm_mcp.llm.client import Connection  # noqa: PLC0415 - needs httpx, see above
         from rlm_mcp.llm.endpoint import Endpoint  # noqa: PLC0415 - likewise
+        from rlm_mcp.llm.scheduler import Gate  # noqa: PLC0415 - likewise
 
         if (url, key) not in self._connections:
             endpoint = Endpoint(url, key, self._settings.timeout_s)
             await self._stack.enter_async_context(endpoint)
-            throttle = self._throttles.setdefault(url, Throttle(slots=1))
-            self._connections[url, key] = Connection(endpoint, throttle)
+            gate = self._gates.setdefault(url, Gate(slots=1))
+            self._connections[url, key] = Connection(endpoint, gate)
         return self._connections[url, key]
-
-
-def _sub_site(settings: Settings, root: _Site) -> _Site:
-    """The sub-model's site. The root's key goes only where the root's requests go."""
-    own = _site(settings.sub_api_url, settings.sub_api_key, "SUB_")
-    url = own.url or root.url
-    return _Site(url, own.key or (root.key if url == root.url else None))
-
-
-def _site(url: str | None, secret: SecretStr | None, prefix: str) -> _Site:
-    key = secret.get_secret_value().strip() if secret else None
-    if key and not (key.isascii() and key.isprintable()):
-        name = f"{PREFIX}{prefix}API_KEY"
-        raise SettingsInvalid(f"{name} has characters no key has.", f"Set {name} anew.")
-    return _Site(None if url is None else _address(url, f"{PREFIX}{prefix}API_URL"), key or None)
-
-
-def _address(url: str, name: str) -> str:
-    """The address in one form, so that one server counts as one: ends in a path, without slash."""
-    address = url.strip().rstrip("/").removesuffix("/chat/completions")
-    try:
-        parts = urlsplit(address)
-        is_web = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_web = False
-    if not is_web:
-        raise SettingsInvalid(
-            f"{name} is no http or https address.", f"Set {name} like http://localhost:8080/v1."
-        )
-    if "?" in address or "#" in address:
-        raise SettingsInvalid(
-            f"{name} has a query or a fragment, which no endpoint could be asked with.",
-            f"Set {name} like http://localhost:8080/v1; a key goes into"
-            f" {name.removesuffix('API_URL')}API_KEY.",
-        )
-    return address if parts.path else f"{address}/v1"

@@ -382,7 +382,7 @@ async def test_the_key_is_in_no_error_and_no_repr():
     async with model_at(words, api_key=SECRET) as (model, _):
         with pytest.raises(EndpointRefused, match="RLM_API_KEY") as caught:
             await model.complete(HELLO)
-        connection = model._connection
+        connection = model.servers[0].connection
         shown = [caught.value, model, connection, connection.endpoint.target("x")]
         assert all(SECRET not in f"{each!r} {each}" for each in shown)
         assert "Incorrect key ***" in caught.value.message

@@ -1,6 +1,6 @@
 """Model calls of a run: recorded as events, settled on the ledger, however they end."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -49,9 +49,14 @@ class Calls:
     past: Past = field(default_factory=Past)
 
     async def ask(
-        self, model: Model, messages: Sequence[Message], site: CallSite, max_tokens: int
+        self,
+        model: Model,
+        messages: Sequence[Message],
+        site: CallSite,
+        max_tokens: int,
+        on_wait: Callable[[], None] | None = None,
     ) -> Completion:
-        """One completion.
+        """One completion. `on_wait` is called if it has to wait for a second attempt.
 
         Raises:
             EndpointError: the call failed for good.
@@ -63,6 +68,8 @@ class Calls:
         def on_retry(retry: Retry) -> None:
             nonlocal attempts
             attempts += 1
+            if on_wait is not None and retry.attempt == 1:
+                on_wait()
             self.sink.emit(CallRetried(node, site.call, retry.attempt, retry.reason, retry.wait_s))
 
         outcome: CallOutcome = "failed"
@@ -101,17 +108,21 @@ class Calls:
         result: Completion | EndpointError | None,
         attempts: int,
     ) -> None:
-        """Settle a call and say so. One of unknown usage is on the bill without tokens."""
+        """Settle a call and say so. One of unknown usage is on the bill without tokens.
+
+        A model may have another name at each endpoint: the bill says which one answered.
+        """
         completion = result if isinstance(result, Completion) else None
         usage = result.usage if result is not None else None
-        self.ledger.settle(site.admission, model.name, usage or Usage(calls=1))
+        name = completion.model if completion else model.name
+        self.ledger.settle(site.admission, name, usage or Usage(calls=1))
         self.sink.emit(
             CallEnded(
                 node=site.admission.node,
                 call=site.call,
                 turn=site.turn,
                 role=site.admission.role,
-                model=model.name,
+                model=name,
                 outcome=outcome,
                 reply=clip(completion.text, REPLY_CHARS) if completion else "",
                 reply_chars=len(completion.text) if completion else 0,

@@ -1,10 +1,12 @@
 """Answer what code in the REPL asks of models: leaf calls, batches, nested runs."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
 from rlm_mcp.engine.calls import Calls, CallSite, call_key
 from rlm_mcp.engine.coverage import Coverage
@@ -13,6 +15,7 @@ from rlm_mcp.engine.ledger import Admission
 from rlm_mcp.engine.memo import key_of
 from rlm_mcp.engine.replies import strip_thinking
 from rlm_mcp.engine.truncation import tokens_lost, words_on
+from rlm_mcp.engine.worklist import Worklist
 from rlm_mcp.errors import EndpointError
 from rlm_mcp.protocols import Model
 from rlm_mcp.tokens import estimate_tokens
@@ -52,12 +55,49 @@ def nested_key(request: SubRequest) -> bytes:
 
 
 @dataclass(slots=True)
+class _Batch:
+    """Requests asked together, each once, and their replies so far.
+
+    There are `width` workers at it, as many as there are slots, so that each can follow its prompts
+    at one slot. One whose call waits to be tried again has a stand-in meanwhile.
+    """
+
+    asked: CallAsked
+    width: int
+    tasks: TaskGroup
+    work: Callable[["_Batch"], Coroutine[Any, Any, None]]
+    requests: list[SubRequest] = field(init=False)
+    worklist: Worklist = field(init=False)
+    replies: dict[SubRequest, SubReply] = field(default_factory=dict)
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        self.requests = list(dict.fromkeys(self.asked.requests))
+        self.worklist = Worklist([request.text for request in self.requests])
+
+    def begin(self) -> None:
+        """Put the workers to work."""
+        for _ in range(min(len(self.requests), self.width)):
+            self._hire()
+
+    def stand_in(self) -> None:
+        """Let somebody work in place of one who waits."""
+        if self.workers < 2 * self.width:
+            self._hire()
+
+    def _hire(self) -> None:
+        self.workers += 1
+        self.tasks.start_soon(self.work, self)
+
+
+@dataclass(slots=True)
 class SubCalls:
     """Sub-calls of one node of a run. `nested` answers `rlm_query`; None at the depth limit.
 
-    A prompt that a model has answered in this run is not asked again. Everything that goes wrong
-    with one request is that request's error, in words the model can act on: a batch never fails as
-    a whole. `failures` takes what has no answer; `note` is told what the user should know.
+    A prompt that a model has answered in this run is not asked again, and one that stands twice in
+    a batch is asked once. Everything that goes wrong with one request is that request's error, in
+    words the model can act on: a batch never fails as a whole. `failures` takes what has no answer;
+    `note` is told what the user should know.
     """
 
     node: str
@@ -73,19 +113,17 @@ class SubCalls:
     _turn_began: tuple[int, int] = (-1, 0)
     _count: int = field(default=0)
     _cuts: dict[str, list[int]] = field(default_factory=dict)
+    _noted: set[str] = field(default_factory=set)
 
     async def answer(self, asked: CallAsked) -> Reply:
         """All replies to `asked`, in its order."""
         if (refusal := self._overdrawn(asked)) is not None:
             self._take_stock(asked, [refusal] * len(asked.requests))
             return Reply(asked.call_id, (refusal,) * len(asked.requests))
-        replies: dict[int, SubReply] = {}
-        queue = iter(enumerate(asked.requests))
-        workers = min(len(asked.requests), 2 * max(self.sub.slots, self.root.slots))
         async with anyio.create_task_group() as tasks:
-            for _ in range(workers):
-                tasks.start_soon(self._work, asked, queue, replies)
-        in_order = tuple(replies[n] for n in range(len(asked.requests)))
+            batch = _Batch(asked, self._slots(asked), tasks, self._work)
+            batch.begin()
+        in_order = tuple(batch.replies[request] for request in asked.requests)
         await self.coverage.add(self._take_stock(asked, in_order))
         return Reply(asked.call_id, in_order)
 
@@ -130,17 +168,23 @@ class SubCalls:
             )
         return None
 
-    async def _work(
-        self,
-        asked: CallAsked,
-        queue: Iterator[tuple[int, SubRequest]],
-        replies: dict[int, SubReply],
-    ) -> None:
-        for index, request in queue:
-            if asked.kind == "rlm" and self.nested is not None:
-                replies[index] = await self._below(request)
+    def _slots(self, asked: CallAsked) -> int:
+        """How many of the requests can be under way at a time."""
+        found = [named(name, self.root, self.sub) for name in {r.model for r in asked.requests}]
+        if asked.kind == "rlm" and self.nested is not None:
+            found.append(self.root)
+        return max((model.slots for model in found if model is not None), default=1)
+
+    async def _work(self, batch: _Batch) -> None:
+        for number in batch.worklist:
+            request = batch.requests[number]
+            if batch.asked.kind == "rlm" and self.nested is not None:
+                batch.replies[request] = await self._below(request)
             else:
-                replies[index] = await self._leaf(request, len(asked.requests))
+                batch.replies[request] = await self._leaf(request, batch)
+            if batch.workers > batch.width:
+                break
+        batch.workers -= 1
 
     async def _below(self, request: SubRequest) -> SubReply:
         """The answer of a nested run; what was answered once is not worked on again."""
@@ -151,7 +195,7 @@ class SubCalls:
         known = self.calls.past.nested(key.hex())
         return known or await self.calls.memo.reply(key, partial(self.nested, request))
 
-    async def _leaf(self, request: SubRequest, batch: int) -> SubReply:
+    async def _leaf(self, request: SubRequest, batch: _Batch) -> SubReply:
         model = named(request.model, self.root, self.sub)
         if model is None:
             return SubReply(
@@ -165,14 +209,14 @@ class SubCalls:
         asking = partial(self._ask, model, prompt, batch)
         return await self.calls.memo.reply(key_of(model.name, prompt), asking)
 
-    async def _ask(self, model: Model, prompt: str, batch: int) -> SubReply:
+    async def _ask(self, model: Model, prompt: str, batch: _Batch) -> SubReply:
         for _ in range(ASKED_FOR_WORDS):
             reply = await self._ask_once(model, prompt, batch)
             if reply is not None:
                 return reply
         return SubReply(None, f"{model.name} gave an empty reply; ask in other words")
 
-    async def _ask_once(self, model: Model, prompt: str, batch: int) -> SubReply | None:
+    async def _ask_once(self, model: Model, prompt: str, batch: _Batch) -> SubReply | None:
         """The reply to a prompt; None if the model said nothing."""
         messages = (Message("user", prompt),)
         if (known := self.calls.past.sub(call_key(model, messages))) is not None:
@@ -183,11 +227,17 @@ class SubCalls:
         self._count += 1
         number = self.calls.past.asked(self.node) + self._count
         call = ".".join(filter(None, (self.node, f"s{number}")))
-        site = CallSite(call, self.turn, admission, batch)
+        site = CallSite(call, self.turn, admission, len(batch.asked.requests))
         try:
-            completion = await self.calls.ask(model, messages, site, self.reply_tokens)
+            completion = await self.calls.ask(
+                model, messages, site, self.reply_tokens, batch.stand_in
+            )
         except EndpointError as error:
             return SubReply(None, f"{error.message} {error.hint}")
+        for words in completion.notes:
+            if words not in self._noted:
+                self._noted.add(words)
+                self.note(words)
         if (lost := tokens_lost(messages, completion)) is not None:
             self._learn(model, *lost)
             return self._cut_by_server(prompt, *lost)

@@ -1,5 +1,6 @@
 """Whose turn it is at an endpoint: fair between sessions and runs, and no slot is ever lost."""
 
+import asyncio
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -170,12 +171,17 @@ async def test_a_slot_that_is_given_in_the_moment_of_a_cancellation_is_given_on(
     gate = Gate(1)
     holder, cancelled, next_one = (Caller((gate,)) for _ in range(3))
     async with anyio.create_task_group() as tasks:
-        for caller in (holder, cancelled, next_one):
-            tasks.start_soon(caller.hold)
-            await settle()
-        gate.resize(2)
-        cancelled.scope.cancel()
+        tasks.start_soon(holder.hold)
         await settle()
+        # A scope of anyio waits for the task to go on; a library caller's own task does not.
+        cancelled_task = asyncio.ensure_future(cancelled.hold())
+        await settle()
+        tasks.start_soon(next_one.hold)
+        await settle()
+        gate.resize(2)
+        cancelled_task.cancel()
+        await settle()
+        assert cancelled_task.cancelled()
         assert (cancelled.gate, next_one.gate, gate.free) == (None, gate, 0)
         holder.end()
         next_one.end()

@@ -25,6 +25,7 @@ from rlm_mcp.types import Completion, Message, Usage
 
 # How long a busy endpoint is left alone if it does not say, where others can be asked meanwhile.
 _REST_S = 2.0
+_LOOK_S = 3.0
 # What two prompts must begin with alike to be better asked at the same endpoint.
 _PREFIX_CHARS = 1024
 
@@ -72,7 +73,7 @@ class RemoteModel:
 
     Of several, each call goes to the one with the most free slots; where these are equally many,
     prompts that begin alike go to the same one, which may have them in its cache. One that fails
-    twice in a row is put aside and tried again after `patience_s`; its calls go to the others.
+    twice in a row is put aside and looked at again after `patience_s`; others take its calls.
     """
 
     def __init__(
@@ -155,6 +156,9 @@ class RemoteModel:
         Raises:
             EndpointError: it failed, there; of a kind that is tried again if there are others.
         """
+        for each in self.servers:
+            if len(self.servers) > 1 and each.gate.is_lost and each.gate.is_open:
+                await self._look_again(each)
         servers = self._choice(call)
         server = servers[0]
         try:
@@ -190,6 +194,16 @@ class RemoteModel:
         possible = [server for server in turned if server.gate.is_open] or turned
         least = min(call.tried[server] for server in possible)
         return [server for server in possible if call.tried[server] == least]
+
+    async def _look_again(self, server: Server) -> None:
+        """Ask a lost endpoint for its models: with that no call is lost if it is still gone."""
+        server.gate.put_aside(self._patience_s)
+        try:
+            page = await server.connection.endpoint.fetch("/v1/models", _LOOK_S)
+        except EndpointUnreachable:
+            return
+        if page.status not in {401, 403}:
+            server.gate.reopen()
 
     def _goes_elsewhere(self, error: EndpointError, server: Server, call: _Call) -> bool:
         """Put an endpoint aside that cannot be asked now; whether another may take its call."""

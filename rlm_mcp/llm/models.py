@@ -221,7 +221,7 @@ class Models:
         """Look at one of several sites, unless it was put aside a moment ago."""
         assert site.url is not None
         gate = (await self._connect(site.url, site.key)).gate
-        if not gate.is_open:
+        if not gate.is_open and (site in self._found or site in self._missing):
             return
         try:
             await self._look(site)

@@ -109,7 +109,7 @@ class Gate:
         self._set(slots)
 
     def put_aside(self, seconds: float) -> None:
-        """Close it to those who may go elsewhere. It opens again for one request at first."""
+        """Close it to those who may go elsewhere; a lost one takes one request at first then."""
         self._closed_until = anyio.current_time() + seconds
         if self.is_lost:
             self._set(1)
@@ -119,6 +119,11 @@ class Gate:
                 self._line.remove(turn)
             for gate in elsewhere:
                 gate.wait(turn)
+
+    def reopen(self) -> None:
+        """Take it that the endpoint is there again; how much it can take it must show anew."""
+        self._closed_until = -inf
+        self._failures = 0
 
     def wait(self, turn: _Turn) -> None:
         """Take a place in the line, or a slot if there is one."""

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from rlm_mcp.errors import SettingsInvalid
 from rlm_mcp.settings import PREFIX, Settings
 
+_SEPARATORS = re.compile(r"[\s,]+")
 # A comma may stand in a password, too.
 _BETWEEN = re.compile(r"[\s,]+(?=https?://)")
 
@@ -61,6 +62,7 @@ def _address(url: str, name: str) -> str:
     try:
         parts = urlsplit(address)
         is_web = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_web = is_web and not _SEPARATORS.search(parts.netloc.rpartition("@")[2] + parts.path)
     except ValueError:
         is_web = False
     if not is_web:

@@ -27,32 +27,38 @@ def asking(prompt):
     return [Message("user", prompt)]
 
 
+@asynccontextmanager
+async def played(script, *, slots=4, **settings):
+    """The models of a scripted server, and the server."""
+    async with (
+        serve(script, slots=slots) as server,
+        Models(Settings(api_url=server.url, **settings)) as models,
+    ):
+        yield await models.resolve(), server
+
+
 async def test_a_batch_of_one_run_does_not_hold_up_a_call_of_another():
     slots, batch = 2, 100
     seen = []
 
-    async with serve(lambda messages: messages[-1].content, slots=slots) as server:
-        async with Models(Settings(api_url=server.url)) as models:
-            pair = await models.resolve()
-            one, other = pair.for_run("session", "one").sub, pair.for_run("session", "other").root
+    async def ask(model, prompt):
+        seen.append((await model.complete(asking(prompt))).text)
 
-            async def ask(model, prompt):
-                seen.append((await model.complete(asking(prompt))).text)
-
-            async with anyio.create_task_group() as tasks:
-                for number in range(batch):
-                    tasks.start_soon(ask, one, f"p{number}")
-                tasks.start_soon(ask, other, "single")
+    async with (
+        played(lambda messages: messages[-1].content, slots=slots) as (pair, _),
+        anyio.create_task_group() as tasks,
+    ):
+        for number in range(batch):
+            tasks.start_soon(ask, pair.for_run("session", "one").sub, f"p{number}")
+        tasks.start_soon(ask, pair.for_run("session", "other").root, "single")
     assert seen.index("single") <= 3 * slots
     assert len(seen) == batch + 1
 
 
 async def test_models_of_a_run_are_those_of_all_but_for_their_turns():
-    async with serve({"a": ["x"]}, window_tokens=4000, slots=3) as server:
-        async with Models(Settings(api_url=server.url)) as models:
-            pair = await models.resolve()
-            mine, yours = pair.for_run("s", "mine"), pair.for_run("s", "yours")
-            mine.root.learn_window(2000)
+    async with played({"a": ["x"]}, context_window=4000, slots=3) as (pair, _):
+        mine, yours = pair.for_run("s", "mine"), pair.for_run("s", "yours")
+        mine.root.learn_window(2000)
     assert mine.sub is mine.root
     assert (yours.root.name, yours.root.slots, yours.root.window_tokens) == ("a", 3, 2000)
 
@@ -66,14 +72,9 @@ async def test_a_call_that_is_tried_again_goes_behind_those_of_its_run_that_wait
             return ScriptedReply("full", status=503, headers={"Retry-After": "0"})
         return "fine"
 
-    async with (
-        serve(script) as server,
-        Models(Settings(api_url=server.url, concurrency=1)) as models,
-    ):
-        model = (await models.resolve()).for_run("s", "r").sub
-        async with anyio.create_task_group() as tasks:
-            for number in range(4):
-                tasks.start_soon(model.complete, asking(f"p{number}"))
+    async with played(script, slots=1) as (pair, _), anyio.create_task_group() as tasks:
+        for number in range(4):
+            tasks.start_soon(pair.for_run("s", "r").sub.complete, asking(f"p{number}"))
     assert seen == ["p0", "p1", "p2", "p3", "p0"]
 
 
@@ -93,20 +94,20 @@ async def test_a_call_that_hangs_twice_has_an_error_of_its_own_and_holds_up_nobo
         return ScriptedReply(fault="hang") if is_bad else messages[-1].content
 
     outcomes = {}
-    async with serve(script, slots=2) as server:
-        async with Models(Settings(api_url=server.url, timeout_s=1.0)) as models:
-            model = (await models.resolve()).root
 
-            async def ask(prompt):
-                try:
-                    outcomes[prompt] = (await model.complete(asking(prompt))).text
-                except EndpointFailed as error:
-                    outcomes[prompt] = error.message
+    async def ask(model, prompt):
+        try:
+            outcomes[prompt] = (await model.complete(asking(prompt))).text
+        except EndpointFailed as error:
+            outcomes[prompt] = error.message
 
-            with anyio.fail_after(20):
-                async with anyio.create_task_group() as tasks:
-                    for number in range(20):
-                        tasks.start_soon(ask, f"p{number}")
+    with anyio.fail_after(20):
+        async with (
+            played(script, slots=2, timeout_s=1.0) as (pair, server),
+            anyio.create_task_group() as tasks,
+        ):
+            for number in range(20):
+                tasks.start_soon(ask, pair.root, f"p{number}")
     assert list(outcomes)[-1] == "p3"
     assert "sent nothing for 1 s" in outcomes.pop("p3")
     assert all(prompt == said for prompt, said in outcomes.items())
@@ -175,8 +176,10 @@ async def test_thinking_twice_is_paid_for_twice():
 
 
 async def test_what_is_known_of_no_reply_is_not_put_on_the_bill():
-    async with raw_server({CHAT: [then(events(delta("O"), done=False), drop)]}) as server:
-        async with Models(Settings(api_url=server.url, model="m"), patience_s=0) as models:
-            with pytest.raises(EndpointFailed) as caught:
-                await (await models.resolve()).root.complete(asking("p"))
+    async with (
+        raw_server({CHAT: [then(events(delta("O"), done=False), drop)]}) as server,
+        Models(Settings(api_url=server.url, model="m"), patience_s=0) as models,
+    ):
+        with pytest.raises(EndpointFailed) as caught:
+            await (await models.resolve()).root.complete(asking("p"))
     assert caught.value.usage is None

@@ -19,7 +19,8 @@ from rlm_mcp.errors import (
     UnknownSession,
 )
 from rlm_mcp.events import RunStarted, to_json
-from rlm_mcp.llm.scripted import serve
+from rlm_mcp.llm.models import ModelPair
+from rlm_mcp.llm.scripted import ScriptedModel, serve
 from rlm_mcp.service import Query, open_service
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Budget, Cell
@@ -100,6 +101,23 @@ async def test_a_question_is_answered_recorded_and_billed_exactly(service, endpo
     assert spent.total.usage.estimated_calls == 0
     assert view.answer.usage.tokens == spent.total.usage.tokens
     assert (await service.costs("session", session.handle)).total == spent.total
+
+
+async def test_a_models_calls_are_those_of_their_session_and_run(service):
+    class Shared(ScriptedModel):
+        """A model that takes note of who asks it."""
+
+        def for_run(self, session, run):
+            self.askers = (session, run)
+            return self
+
+    model = Shared([code("FINAL('done')")])
+    session = await service.new_session()
+    await service.load(session, (), text="some text")
+    job = await service.start(session, Query("go", models=ModelPair(model, model), strategy="rlm"))
+    assert (await service.view(job.run_id, wait_s=30)).answer.text == "done"
+
+    assert model.askers == (session.handle, job.run_id)
 
 
 async def test_the_trace_shows_code_output_and_sub_calls_but_never_the_text(service):

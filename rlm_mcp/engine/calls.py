@@ -56,7 +56,7 @@ class Calls:
         max_tokens: int,
         on_wait: Callable[[], None] | None = None,
     ) -> Completion:
-        """One completion. `on_wait` is called if it has to wait for a second attempt.
+        """One completion. `on_wait` is called whenever it has to wait for another attempt.
 
         Raises:
             EndpointError: the call failed for good.
@@ -68,7 +68,7 @@ class Calls:
         def on_retry(retry: Retry) -> None:
             nonlocal attempts
             attempts += 1
-            if on_wait is not None and retry.attempt == 1:
+            if on_wait is not None:
                 on_wait()
             self.sink.emit(CallRetried(node, site.call, retry.attempt, retry.reason, retry.wait_s))
 

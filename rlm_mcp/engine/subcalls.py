@@ -59,13 +59,13 @@ class _Batch:
     """Requests asked together, each once, and their replies so far.
 
     There are `width` workers at it, as many as there are slots, so that each can follow its prompts
-    at one slot. One whose call waits to be tried again has a stand-in meanwhile.
+    at one slot.
     """
 
     asked: CallAsked
     width: int
     tasks: TaskGroup
-    work: Callable[["_Batch"], Coroutine[Any, Any, None]]
+    work: Callable[["_Worker"], Coroutine[Any, Any, None]]
     requests: list[SubRequest] = field(init=False)
     worklist: Worklist = field(init=False)
     replies: dict[SubRequest, SubReply] = field(default_factory=dict)
@@ -74,20 +74,27 @@ class _Batch:
     def __post_init__(self) -> None:
         self.requests = list(dict.fromkeys(self.asked.requests))
         self.worklist = Worklist([request.text for request in self.requests])
-
-    def begin(self) -> None:
-        """Put the workers to work."""
         for _ in range(min(len(self.requests), self.width)):
-            self._hire()
+            self.hire()
 
-    def stand_in(self) -> None:
-        """Let somebody work in place of one who waits."""
-        if self.workers < 2 * self.width:
-            self._hire()
-
-    def _hire(self) -> None:
+    def hire(self) -> None:
+        """Put one more worker to work."""
         self.workers += 1
-        self.tasks.start_soon(self.work, self)
+        self.tasks.start_soon(self.work, _Worker(self))
+
+
+@dataclass(slots=True)
+class _Worker:
+    """Who asks one request of a batch after the other, until relieved."""
+
+    batch: _Batch
+    is_relieved: bool = False
+
+    def relieve(self) -> None:
+        """Let another go on in its place while its call waits to be tried again."""
+        if not self.is_relieved and self.batch.workers < 2 * self.batch.width:
+            self.is_relieved = True
+            self.batch.hire()
 
 
 @dataclass(slots=True)
@@ -122,7 +129,6 @@ class SubCalls:
             return Reply(asked.call_id, (refusal,) * len(asked.requests))
         async with anyio.create_task_group() as tasks:
             batch = _Batch(asked, self._slots(asked), tasks, self._work)
-            batch.begin()
         in_order = tuple(batch.replies[request] for request in asked.requests)
         await self.coverage.add(self._take_stock(asked, in_order))
         return Reply(asked.call_id, in_order)
@@ -175,14 +181,15 @@ class SubCalls:
             found.append(self.root)
         return max((model.slots for model in found if model is not None), default=1)
 
-    async def _work(self, batch: _Batch) -> None:
+    async def _work(self, worker: _Worker) -> None:
+        batch = worker.batch
         for number in batch.worklist:
             request = batch.requests[number]
             if batch.asked.kind == "rlm" and self.nested is not None:
                 batch.replies[request] = await self._below(request)
             else:
-                batch.replies[request] = await self._leaf(request, batch)
-            if batch.workers > batch.width:
+                batch.replies[request] = await self._leaf(request, worker)
+            if worker.is_relieved:
                 break
         batch.workers -= 1
 
@@ -195,7 +202,7 @@ class SubCalls:
         known = self.calls.past.nested(key.hex())
         return known or await self.calls.memo.reply(key, partial(self.nested, request))
 
-    async def _leaf(self, request: SubRequest, batch: _Batch) -> SubReply:
+    async def _leaf(self, request: SubRequest, worker: _Worker) -> SubReply:
         model = named(request.model, self.root, self.sub)
         if model is None:
             return SubReply(
@@ -206,17 +213,17 @@ class SubCalls:
         prompt = request.text
         if (misfit := self._misfit(prompt, model)) is not None:
             return misfit
-        asking = partial(self._ask, model, prompt, batch)
+        asking = partial(self._ask, model, prompt, worker)
         return await self.calls.memo.reply(key_of(model.name, prompt), asking)
 
-    async def _ask(self, model: Model, prompt: str, batch: _Batch) -> SubReply:
+    async def _ask(self, model: Model, prompt: str, worker: _Worker) -> SubReply:
         for _ in range(ASKED_FOR_WORDS):
-            reply = await self._ask_once(model, prompt, batch)
+            reply = await self._ask_once(model, prompt, worker)
             if reply is not None:
                 return reply
         return SubReply(None, f"{model.name} gave an empty reply; ask in other words")
 
-    async def _ask_once(self, model: Model, prompt: str, batch: _Batch) -> SubReply | None:
+    async def _ask_once(self, model: Model, prompt: str, worker: _Worker) -> SubReply | None:
         """The reply to a prompt; None if the model said nothing."""
         messages = (Message("user", prompt),)
         if (known := self.calls.past.sub(call_key(model, messages))) is not None:
@@ -227,10 +234,10 @@ class SubCalls:
         self._count += 1
         number = self.calls.past.asked(self.node) + self._count
         call = ".".join(filter(None, (self.node, f"s{number}")))
-        site = CallSite(call, self.turn, admission, len(batch.asked.requests))
+        site = CallSite(call, self.turn, admission, len(worker.batch.asked.requests))
         try:
             completion = await self.calls.ask(
-                model, messages, site, self.reply_tokens, batch.stand_in
+                model, messages, site, self.reply_tokens, worker.relieve
             )
         except EndpointError as error:
             return SubReply(None, f"{error.message} {error.hint}")

@@ -1,6 +1,7 @@
 """Sub-calls from code: leaves, batches, nested runs, limits, failures."""
 
 import json
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -233,3 +234,72 @@ async def test_the_next_run_asks_anew(bench):
     for _ in range(2):
         answer = await bench.ask(ScriptedModel([code("FINAL(llm_query('p'))")]))
         assert answer.sub.calls == 1
+
+
+async def test_prompts_about_one_document_follow_each_other_and_replies_keep_their_order(bench):
+    sub = ScriptedModel(lambda messages: messages[-1].content[-2:], name="sub", slots=1)
+    batch = "[f'{name * 2000}#{n}' for n in range(3) for name in 'ab']"
+
+    answer = await bench.ask([code(f"FINAL(llm_query_batched({batch}))")], sub=sub)
+
+    assert json.loads(answer.text) == [f"#{n}" for n in range(3) for _ in "ab"]
+    assert [messages[0].content[0] for messages in sub.requests] == list("aaabbb")
+
+
+async def test_a_prompt_that_fails_is_asked_once_however_often_it_stands_in_a_batch(bench):
+    sub = ScriptedModel(lambda _: ScriptedReply("no", status=400), name="sub")
+
+    answer = await bench.ask(
+        [code("FINAL([bool(x) for x in llm_query_batched(['p'] * 20)])")], sub=sub
+    )
+
+    assert json.loads(answer.text) == [False] * 20
+    assert len(sub.requests) == 1
+
+
+async def test_who_waits_for_a_second_attempt_has_a_stand_in(bench):
+    others, answered, is_retried = 4, set(), anyio.Event()
+
+    async def busy_for_a_while(messages):
+        prompt = messages[-1].content
+        if prompt != "p0":
+            answered.add(prompt)
+            return prompt
+        if not is_retried.is_set():
+            is_retried.set()
+            return ScriptedReply("full", status=503, headers={"Retry-After": "2"})
+        return f"after {len(answered)}"
+
+    sub = ScriptedModel(busy_for_a_while, name="sub", slots=1)
+    answer = await bench.ask(
+        [code(f"FINAL(llm_query_batched([f'p{{n}}' for n in range({1 + others})])[0])")], sub=sub
+    )
+
+    assert answer.text == f"after {others}"
+
+
+async def test_what_is_to_be_known_of_an_endpoint_is_told_once(bench):
+    class Reduced(ScriptedModel):
+        """A model one of whose endpoints is gone."""
+
+        async def complete(self, messages, **more):
+            completion = await super().complete(messages, **more)
+            return replace(completion, notes=("Nothing answers at http://b.",))
+
+    root = ScriptedModel([code("llm_query_batched(['a', 'b', 'c'])"), code("FINAL('ok')")])
+
+    answer = await bench.ask(root, sub=Reduced(lambda _: "fine", name="sub"))
+
+    assert answer.notes == ("Nothing answers at http://b.",)
+
+
+async def test_the_bill_names_the_model_that_answered(bench):
+    class Elsewhere(ScriptedModel):
+        """A model that has another name at the endpoint that answered."""
+
+        async def complete(self, messages, **more):
+            return replace(await super().complete(messages, **more), model="other")
+
+    await bench.ask([code("FINAL(llm_query('x'))")], sub=Elsewhere(lambda _: "fine", name="sub"))
+
+    assert [event.model for event in bench.of(CallEnded) if event.role == "sub"] == ["other"]

@@ -25,6 +25,8 @@ from rlm_mcp.types import Completion, Message, Usage
 
 # How long a busy endpoint is left alone if it does not say, where others can be asked meanwhile.
 _REST_S = 2.0
+# In times of the patience with one that does not answer: as long as a busy one is tried again.
+_LONGEST_REST = 10
 _LOOK_S = 3.0
 # What two prompts must begin with alike to be better asked at the same endpoint.
 _PREFIX_CHARS = 1024
@@ -73,7 +75,7 @@ class RemoteModel:
 
     Of several, each call goes to the one with the most free slots; where these are equally many,
     prompts that begin alike go to the same one, which may have them in its cache. One that fails
-    twice in a row is put aside and looked at again after `patience_s`; others take its calls.
+    three times in a row is put aside and looked at again after `patience_s`; others take its calls.
     """
 
     def __init__(
@@ -210,7 +212,8 @@ class RemoteModel:
         if isinstance(error, PromptTooLong | ReplyEmpty):
             return False
         if isinstance(error, EndpointBusy):
-            server.gate.put_aside(error.retry_after_s or _REST_S)
+            longest = _LONGEST_REST * self._patience_s
+            server.gate.put_aside(min(error.retry_after_s or _REST_S, longest))
         elif server.gate.is_lost:
             self._lost[server] = error.message
             server.connection.is_stale = True
@@ -220,7 +223,7 @@ class RemoteModel:
     def _notes(self) -> tuple[str, ...]:
         """What the person should know of endpoints that are not asked."""
         lost = [words for server, words in self._lost.items() if server.gate.is_lost]
-        return tuple(left_out(words) for words in (*self._missing, *lost))
+        return tuple(_left_out(words) for words in (*self._missing, *lost))
 
     async def _answer(self, server: Server, call: _Call) -> WireReply:
         """The reply, of a second request without thinking if the first was spent on that."""
@@ -307,7 +310,7 @@ class RunsModel:
         return await self.model.complete_for(self.asker, messages, max_tokens, on_retry)
 
 
-def left_out(words: str) -> str:
+def _left_out(words: str) -> str:
     """What the person is told of an endpoint that others stand in for."""
     return f"{words} The other servers take its calls until it answers again."
 

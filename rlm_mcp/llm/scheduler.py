@@ -11,8 +11,8 @@ import anyio
 from rlm_mcp.errors import EndpointBusy, EndpointError, PromptTooLong, ReplyEmpty
 from rlm_mcp.llm.refusals import WindowShared
 
-# One lost request may be a line that a server had just closed; two in a row are a lost server.
-_LOST_AFTER = 2
+# One or two failures in a row may be about a closed line or a prompt; more are about the server.
+_LOST_AFTER = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Gate:
 
     @property
     def is_lost(self) -> bool:
-        """Whether its last requests failed, two or more in a row."""
+        """Whether its last requests failed, three or more in a row."""
         return self._failures >= _LOST_AFTER
 
     def resize(self, slots: int) -> None:

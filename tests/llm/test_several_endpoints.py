@@ -181,7 +181,7 @@ async def test_when_all_are_down_the_reason_is_that_of_the_first():
 
 async def test_a_busy_server_is_left_alone_while_another_has_room():
     busy = [ScriptedReply("full", status=429, headers={"Retry-After": "3600"})] * 4
-    async with two(busy, Stage()) as (model, one, other):
+    async with two(busy, Stage(), patience_s=3600.0) as (model, one, other):
         replies = await ask_all(model, [f"p{n}" for n in range(40)])
     assert [each.text for each in replies] == [f"p{n}" for n in range(40)]
     assert one.ledger.failed <= 2

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from rlm_mcp.events import CallEnded, RunEnded, RunStarted
@@ -244,6 +245,44 @@ async def test_prompts_about_one_document_follow_each_other_and_replies_keep_the
 
     assert json.loads(answer.text) == [f"#{n}" for n in range(3) for _ in "ab"]
     assert [messages[0].content[0] for messages in sub.requests] == list("aaabbb")
+
+
+class Slots:
+    """A server that keeps what each slot has read; an idle slot that has it is taken first.
+
+    `read_anew` counts the prompts that found their document in none.
+    """
+
+    def __init__(self, slots):
+        self.idle = [""] * slots
+        self.read_anew = 0
+
+    async def __call__(self, messages):
+        document = messages[-1].content[:2000]
+        if document in self.idle:
+            self.idle.remove(document)
+        else:
+            self.idle.pop(0)
+            self.read_anew += 1
+        for _ in range(1 + ord(document[0]) % 3):
+            await anyio.lowlevel.checkpoint()
+        self.idle.append(document)
+        return "fine"
+
+
+async def test_a_document_many_prompts_are_about_is_read_once(bench):
+    slots, documents = 3, 7
+    server = Slots(slots)
+    batch = f"[f'{{chr(97 + d) * 2000}}{{q}}' for q in range(6) for d in range({documents})]"
+
+    await bench.ask(
+        [code(f"FINAL(len(llm_query_batched({batch})))")],
+        sub=ScriptedModel(server, name="sub", slots=slots),
+    )
+
+    # At the end, one worker after the other has nothing left to follow and helps the rest.
+    helped = slots * (slots - 1) // 2
+    assert documents <= server.read_anew <= documents + helped
 
 
 async def test_a_prompt_that_fails_is_asked_once_however_often_it_stands_in_a_batch(bench):

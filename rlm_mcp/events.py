@@ -41,7 +41,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class RunResumed:
-    """A run whose server had ended goes on in another process."""
+    """A run goes on that its server's end, or the loss of its endpoint or journal, had stopped."""
 
     node: str
 
@@ -80,13 +80,14 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallRetried:
-    """An attempt failed and is made again after `wait_s`."""
+    """An attempt failed and is made again after `wait_s`; `lost`: the endpoint was not there."""
 
     node: str
     call: str
     attempt: int
     reason: str
     wait_s: float
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """A run ended with its best answer. `key` stands for what a nested one was asked."""
+    """A run ended with its best answer. `key` stands for what a nested one was asked.
+
+    `waited_s` of its `seconds` it had waited, at last in vain, for an endpoint that was lost.
+    """
 
     node: str
     stopped_by: StoppedBy
@@ -162,6 +166,7 @@ class RunEnded:
     notes: tuple[str, ...] = ()
     conduct: Conduct = field(default_factory=Conduct)
     key: str = ""
+    waited_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

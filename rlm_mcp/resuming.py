@@ -1,4 +1,4 @@
-"""Runs that a crash has interrupted go on: found in the journal, worked on from what they had."""
+"""Runs that were stopped from outside go on: found in the journal, worked on from what they had."""
 
 import json
 from collections.abc import Sequence
@@ -14,49 +14,43 @@ from rlm_mcp.engine.route import Route
 from rlm_mcp.engine.session import Session
 from rlm_mcp.engine.shape import Shape
 from rlm_mcp.errors import ArgumentInvalid, RlmError
-from rlm_mcp.events import CallEnded, Event, RunResumed, RunStarted
+from rlm_mcp.events import CallEnded, Event, RunEnded, RunResumed, RunStarted
 from rlm_mcp.runs.jobs import Job
 from rlm_mcp.runs.journal import Recorded
 from rlm_mcp.runs.owner import is_elsewhere
 from rlm_mcp.service import Service
+from rlm_mcp.types import RESUMABLE, ContextInfo
 
 
 async def resume(service: Service, run_id: str) -> Job | None:
-    """Go on with an interrupted run; None if it has ended. One at work here is given as it is.
+    """Go on with an interrupted run, or one that lost its endpoint or its journal.
 
-    Its code runs again on the answers it had, and only what was in flight is asked anew. Variables
-    of earlier questions of its session are gone.
+    None if it has ended otherwise. One at work here, or ended here otherwise, is given as it is.
+    Its code runs again from the start, in a REPL without variables of earlier questions, on the
+    answers it had; only what was not answered is asked. It has what its budget then had left: time
+    counts while it was at work, but not the wait for the endpoint that stopped it, and not the time
+    since.
 
     Raises:
         UnknownRun: the journal has none of that id.
-        ArgumentInvalid: another process is at work on it.
+        ArgumentInvalid: another process has it.
         UnknownContext: a text it was asked about is no longer there.
         EndpointError: no model answers.
     """
-    job = service.jobs.find(run_id)
-    if job is not None:
-        return job
-    row = await service.journal.run(run_id)
-    if await service.journal.ending(run_id) is not None:
-        return None
-    if is_elsewhere(row):
-        raise ArgumentInvalid(
-            f"Run {run_id} is at work in another server process ({row.pid}).",
-            "Wait for it with get_answer, or stop that process first.",
-        )
-    recorded = await service.journal.events(run_id)
-    started = recorded[0].event
-    assert isinstance(started, RunStarted)
-    pair = await service.models.resolve(started.model, started.sub_model)
-    session = await service.adopt(row.session)
-    await _load(service, session, started)
-    before = await _taken_over(service, session, run_id, recorded)
-    ledger = Ledger(started.budget, seconds_before=_seconds(recorded))
-    for event in before:
-        if isinstance(event, CallEnded):
-            ledger.restore(event)
-    question = _question(run_id, session, started)
-    return service.launch(session, question, pair, ledger, before)
+    async with service.jobs.resuming:
+        job = service.jobs.find(run_id)
+        if job is not None and not job.may_go_on:
+            return job
+        row = await service.journal.run(run_id)
+        ending = await service.journal.ending(run_id)
+        if ending is not None and not _may_go_on(ending.event):
+            return None
+        if is_elsewhere(row):
+            raise ArgumentInvalid(
+                f"Run {run_id} is in the hands of another server process ({row.pid}).",
+                "Go on with it there, or stop that process first.",
+            )
+        return await _gone_on(service, run_id, row.session)
 
 
 async def resume_all(service: Service) -> None:
@@ -69,10 +63,37 @@ async def resume_all(service: Service) -> None:
                 continue
 
 
-async def _load(service: Service, session: Session, started: RunStarted) -> None:
+def _may_go_on(ending: Event) -> bool:
+    return isinstance(ending, RunEnded) and ending.stopped_by in RESUMABLE
+
+
+async def _gone_on(service: Service, run_id: str, handle: str) -> Job:
+    recorded = await service.journal.events(run_id)
+    started = recorded[0].event
+    assert isinstance(started, RunStarted)
+    pair = await service.models.resolve(started.model, started.sub_model)
+    session = await service.adopt(handle)
+    contexts = await _contexts(service, session, started)
+    before = await _taken_over(service, session, run_id, recorded)
+    ledger = Ledger(started.budget, seconds_before=seconds_at_work(recorded))
+    for event in before:
+        if isinstance(event, CallEnded):
+            ledger.restore(event)
+    question = _question(run_id, session, started, contexts)
+    return service.launch(session, question, pair, ledger, before)
+
+
+async def _contexts(
+    service: Service, session: Session, started: RunStarted
+) -> tuple[ContextInfo, ...]:
+    """What the run was asked about; its session has them too, but for names it gave to others."""
+    found = []
     for context, name in started.contexts:
         find = partial(service.store.get, context, name=name)
-        session.add(await anyio.to_thread.run_sync(find), origin=context, explicit=True)
+        found.append(await anyio.to_thread.run_sync(find))
+        if name not in {info.name for info in session.contexts}:
+            session.add(found[-1], origin=context, explicit=True)
+    return tuple(found)
 
 
 async def _taken_over(
@@ -88,14 +109,15 @@ async def _taken_over(
     return before + told
 
 
-def _question(run_id: str, session: Session, started: RunStarted) -> Question:
-    names = [name for _, name in started.contexts]
+def _question(
+    run_id: str, session: Session, started: RunStarted, contexts: tuple[ContextInfo, ...]
+) -> Question:
     return Question(
         run_id=run_id,
         node="",
         depth=0,
         query=started.query,
-        contexts=session.select(names) if names else (),
+        contexts=contexts,
         session=session.handle,
         handle=session.handle,
         epoch=session.epoch,
@@ -104,7 +126,22 @@ def _question(run_id: str, session: Session, started: RunStarted) -> Question:
     )
 
 
-def _seconds(recorded: Sequence[Recorded]) -> float:
-    """How long the run had been at work."""
-    first, last = (datetime.fromisoformat(recorded[n].at) for n in (0, -1))
-    return (last - first).total_seconds()
+def seconds_at_work(recorded: Sequence[Recorded]) -> float:
+    """How long a run had been at work, by its own clock as far as that had been written down.
+
+    What a crash kept it from writing down is taken from the times of its events; a clock that was
+    set back meanwhile takes nothing away. Not counted: the wait for an endpoint at its end, and the
+    time before it was resumed.
+    """
+    seconds, before = 0.0, datetime.fromisoformat(recorded[0].at)
+    for each in recorded:
+        at = datetime.fromisoformat(each.at)
+        match each.event:
+            case RunResumed(node=""):
+                pass
+            case RunEnded(node="") as end:
+                seconds = max(0.0, end.seconds - end.waited_s)
+            case _:
+                seconds += max(0.0, (at - before).total_seconds())
+        before = at
+    return seconds

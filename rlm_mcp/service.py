@@ -17,6 +17,7 @@ from rlm_mcp.contexts.loader import load
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.engine.calls import Calls
 from rlm_mcp.engine.ledger import Ledger
+from rlm_mcp.engine.outage import Outage
 from rlm_mcp.engine.past import Onward, Past
 from rlm_mcp.engine.ports import Ports, Question
 from rlm_mcp.engine.route import Route, planned, route
@@ -223,7 +224,13 @@ class Service:
             (status, spans, *sinks),
             after=len(before),
         )
-        calls = Calls(ledger, Onward(kept, before) if before else kept, past=Past.of(before))
+        past = Past.of(before)
+        calls = Calls(
+            ledger,
+            Onward(kept, before) if before else kept,
+            past=past,
+            outage=Outage(past.has_answers),
+        )
         pair = pair.for_run(session.handle, question.run_id)
         ports = Ports(
             root=pair.root,
@@ -234,7 +241,8 @@ class Service:
             limits=self.settings.limits,
             reply_tokens=self.settings.max_output_tokens,
         )
-        run = Run(question, ports, session)
+        run = Run(question, ports, session, anew=bool(before))
+        kept.on_failure = run.lose_journal
         job = Job(question.run_id, session.handle, status, run.cancel)
 
         async def work() -> Answer:

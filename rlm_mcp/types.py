@@ -157,11 +157,15 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A request failed and is tried again after `wait_s` seconds."""
+    """A request failed and is tried again after `wait_s` seconds.
+
+    `lost` says that the endpoint was not there to take it: gone, loading, or overrun.
+    """
 
     attempt: int
     reason: str
     wait_s: float
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +195,10 @@ StoppedBy = Literal[
     "errors",
     "cancelled",
     "endpoint",
+    "journal",
 ]
+# What stops a run through no limit of its own and nobody's will: it can go on where it was.
+RESUMABLE: frozenset[StoppedBy] = frozenset({"endpoint", "journal"})
 
 
 @dataclass(frozen=True, slots=True)

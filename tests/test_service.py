@@ -230,7 +230,7 @@ async def test_a_run_whose_server_died_says_so(service):
     assert isinstance(view.error, RunInterrupted)
 
 
-async def test_a_run_whose_events_cannot_be_kept_has_failed(service, stage):
+async def test_a_run_whose_events_cannot_be_kept_is_stopped_with_what_it_has(service, stage):
     stage.script = stuck = Stuck()
     job = await service.start(await service.new_session(), Query("go"))
     await stuck.asked.wait()
@@ -240,9 +240,12 @@ async def test_a_run_whose_events_cannot_be_kept_has_failed(service, stage):
         other.execute("ALTER TABLE events RENAME TO gone")
         stuck.go_on.set()
         await job.ended.wait()
+        with pytest.raises(JournalFailed):
+            await service.journal.events(job.run_id)
         other.execute("ALTER TABLE gone RENAME TO events")
 
-    assert isinstance(job.outcome, JournalFailed)
+    assert (job.outcome.stopped_by, job.outcome.text) == ("journal", "at last")
+    assert "RLM_HOME" in job.outcome.notes[-1]
     stage.script = script
     view = await ask(service, await service.new_session(), "FINAL('next')")
     assert view.answer.text == "next"

@@ -210,7 +210,7 @@ def _exit_code(answer: Answer) -> int:
             return ANSWERED
         case "cancelled":
             return INTERRUPTED
-        case "endpoint":
+        case "endpoint" | "journal":
             return FAILED
         case _:
             return SPENT

@@ -87,6 +87,7 @@ STOPPED = {
     "errors": "too many failing turns in a row; the best answer so far",
     "cancelled": "interrupted; the best answer so far",
     "endpoint": "the model endpoint failed; the best answer so far",
+    "journal": "the run could not be recorded any more; the best answer so far",
 }
 
 

@@ -7,6 +7,7 @@ import anyio
 
 from rlm_mcp.engine.ledger import Admission, Ledger
 from rlm_mcp.engine.memo import Memo, key_of
+from rlm_mcp.engine.outage import Outage
 from rlm_mcp.engine.past import Past
 from rlm_mcp.errors import EndpointError
 from rlm_mcp.events import CallEnded, CallOutcome, CallRetried, CallStarted
@@ -40,13 +41,15 @@ def call_key(model: Model, messages: Sequence[Message]) -> str:
 class Calls:
     """Asks models on behalf of a run. Who asks has had the call admitted by the ledger.
 
-    `memo` holds what sub-models have said in it, `past` what a resumed run was answered before.
+    `memo` holds what sub-models have said in it, `past` what a resumed run was answered before;
+    `outage` bears the loss of an endpoint.
     """
 
     ledger: Ledger
     sink: Sink
     memo: Memo = field(default_factory=Memo)
     past: Past = field(default_factory=Past)
+    outage: Outage = field(default_factory=Outage)
 
     async def ask(
         self,
@@ -67,10 +70,11 @@ class Calls:
 
         def on_retry(retry: Retry) -> None:
             nonlocal attempts
+            told = CallRetried(node, site.call, attempts, retry.reason, retry.wait_s, retry.lost)
             attempts += 1
             if on_wait is not None:
                 on_wait()
-            self.sink.emit(CallRetried(node, site.call, retry.attempt, retry.reason, retry.wait_s))
+            self.sink.emit(told)
 
         outcome: CallOutcome = "failed"
         result: Completion | EndpointError | None = None
@@ -87,7 +91,11 @@ class Calls:
             )
         )
         try:
-            result = await model.complete(messages, max_tokens=max_tokens, on_retry=on_retry)
+            result = await self.outage.bear(
+                model.name,
+                lambda heard: model.complete(messages, max_tokens=max_tokens, on_retry=heard),
+                on_retry,
+            )
             outcome = "ok"
         except EndpointError as error:
             result = error

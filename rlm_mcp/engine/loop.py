@@ -307,11 +307,11 @@ class Node:
         parts.append(prompts.footer(self.turn, ledger.budget.turns, ledger.left()))
         self._dialogue.history.add_report("\n\n".join(parts))
 
-    async def _run(self, code: str) -> CellResult:
+    async def _run(self, code: str, kind: str = "c") -> CellResult:
         """Run a cell; its end is told and its variables are known also if this is cancelled."""
         self._cells += 1
         self._may_answer = True
-        cell_id = f"{self.question.run_id}.{self._id(f'c{self._cells}')}"
+        cell_id = f"{self.question.run_id}.{self._id(f'{kind}{self._cells}')}"
         self._emit(CellStarted(self.question.node, cell_id, self.turn, code))
         try:
             result = await self._repl.run(Cell(cell_id, code, fresh_answer=self._cells == 1))
@@ -360,7 +360,7 @@ class Node:
         name = likely_answer(mine) or next(filter(None, shown), None)
         if name is not None and self.drafts.strength < Strength.DRAFT:
             with contextlib.suppress(ReplError):
-                result = await self._run(f"FINAL_VAR({name!r})")
+                result = await self._run(f"FINAL_VAR({name!r})", "best")
                 if result.final and is_answer(result.final.text):
                     self.note(f"The answer is the variable `{name}`: the model had not finished.")
                     return result.final.text

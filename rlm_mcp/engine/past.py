@@ -1,4 +1,4 @@
-"""What a run had been answered before its server ended: it goes on without asking that again.
+"""What a run had been answered before it was stopped: it goes on without asking that again.
 
 A resumed run begins anew, with its own replies: the root model's in their order, sub-models' and
 nested runs' by what they were asked. Its code runs again; what was in flight is asked once more.
@@ -24,6 +24,7 @@ from rlm_mcp.protocols import Sink
 from rlm_mcp.types import Completion, SubReply
 
 LOST = "The server ended before the reply came."
+CUT_SHORT = {"interrupted", "died"}
 
 
 @dataclass(slots=True)
@@ -59,6 +60,11 @@ class Past:
         """A sub-model's reply to what the key stands for, None if it has not replied."""
         return self._by_key.get(key)
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether any model had answered."""
+        return bool(self._by_name or self._by_key)
+
     def asked(self, node: str) -> int:
         """How many sub-calls a node had begun."""
         return self._asked[node]
@@ -80,7 +86,10 @@ class Past:
 
 
 class Onward:
-    """The `Sink` of a resumed run: passes on what its events do not say already."""
+    """The `Sink` of a resumed run: passes on what its events do not say already.
+
+    A cell that was stopped on its way has not said its end.
+    """
 
     def __init__(self, sink: Sink, events: Iterable[Event]) -> None:
         self._sink = sink
@@ -126,8 +135,10 @@ def _name(event: Event) -> tuple[object, ...] | None:
             return type(event), event.node
         case TurnStarted():
             return TurnStarted, event.node, event.turn
-        case CellStarted() | CellEnded():
-            return type(event), event.cell
+        case CellStarted():
+            return CellStarted, event.cell
+        case CellEnded() if event.status not in CUT_SHORT:
+            return CellEnded, event.cell
         case Note():
             return Note, event.node, event.text
         case _:

@@ -10,7 +10,7 @@ from rlm_mcp.engine.nested import nest
 from rlm_mcp.engine.ports import Outcome, Ports, Question
 from rlm_mcp.engine.recount import recount
 from rlm_mcp.engine.session import Session
-from rlm_mcp.errors import RlmError
+from rlm_mcp.errors import EndpointError, RlmError
 from rlm_mcp.events import Event, RunEnded, RunFailed, RunStarted
 from rlm_mcp.types import Answer, StoppedBy
 
@@ -21,18 +21,40 @@ BROKEN_HINT = "This is a fault of rlm-mcp. get_trace shows how far it came; ask 
 
 @dataclass(slots=True)
 class Run:
-    """A question with all it needs. A session's runs take turns: they share its REPL."""
+    """A question with all it needs. A session's runs take turns: they share its REPL.
+
+    `anew`: in a REPL without variables, because the run does again what it did before.
+    """
 
     question: Question
     ports: Ports
     session: Session
-    _cancelled: bool = False
+    anew: bool = False
+    _stopped_by: StoppedBy | None = None
+    _notes: list[str] = field(default_factory=list)
     _had_variables: bool = False
     _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
+    def __post_init__(self) -> None:
+        self.ports.calls.outage.give_up = self._lose_endpoint
+
     def cancel(self) -> None:
         """End the run now; `answer` still returns the best there is."""
-        self._cancelled = True
+        self._stop("cancelled")
+
+    def lose_journal(self, error: RlmError) -> None:
+        """End the run now, because what it does can be kept no more; `answer` returns as above."""
+        self._stop("journal", f"The run could not be recorded to its end: {error}")
+
+    def _lose_endpoint(self, error: EndpointError) -> None:
+        waited_s = self.ports.calls.outage.waited_s
+        self._stop("endpoint", f"Waited {waited_s:.0f} s for the endpoint: {error.message}")
+
+    def _stop(self, by: StoppedBy, note: str | None = None) -> None:
+        """The first reason counts."""
+        self._stopped_by = self._stopped_by or by
+        if note is not None:
+            self._notes.append(note)
         self._scope.cancel()
 
     async def answer(self) -> Answer:
@@ -62,6 +84,9 @@ class Run:
         ledger = self.ports.calls.ledger
         with self._scope as scope:
             async with self.session.lock:
+                if self.anew:
+                    await self.ports.backend.close(self.question.handle)
+                    self.session.variables = ()
                 node.find(self.session.variables)
                 self._had_variables = bool(self.session.variables)
                 ledger.start()
@@ -71,7 +96,8 @@ class Run:
                     return await node.solve()
                 finally:
                     self.session.variables = node.variables
-        stopped_by: StoppedBy = "cancelled" if self._cancelled else "time"
+        is_lost = self.ports.calls.outage.waited_s > 0
+        stopped_by = self._stopped_by or ("endpoint" if is_lost else "time")
         with anyio.CancelScope(shield=True), anyio.move_on_after(BEST_S):
             async with self.session.lock:
                 return Outcome(await node.best(), stopped_by)
@@ -110,6 +136,8 @@ class Run:
     async def _finish(self, node: Node, outcome: Outcome, conduct: Conduct) -> Answer:
         ledger = self.ports.calls.ledger
         citations = await node.acceptance.citations(outcome.text)
+        for note in self._notes:
+            node.note(note)
         if ledger.budget.cost is not None and ledger.unpriced:
             names = ", ".join(sorted(ledger.unpriced))
             node.note(f"No price is set for {names}: the cost limit did not count its calls.")
@@ -137,6 +165,7 @@ class Run:
                 seconds=answer.seconds,
                 notes=answer.notes,
                 conduct=answer.conduct,
+                waited_s=self.ports.calls.outage.waited_s,
             )
         )
         return answer

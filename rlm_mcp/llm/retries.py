@@ -16,6 +16,9 @@ _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 8.0
 _FAILED_RETRIES = 1
 
+# Not there to take a request, which says nothing about the request.
+LOST = (EndpointUnreachable, EndpointBusy)
+
 
 async def with_retries(
     attempt: Callable[[int], Awaitable[T]], on_retry: OnRetry | None, patience_s: float
@@ -39,9 +42,9 @@ async def with_retries(
             deadline = anyio.current_effective_deadline()
             if wait_s is None or anyio.current_time() + wait_s >= deadline:
                 raise
-            reason = error.message
+            retry = Retry(number, error.message, wait_s, isinstance(error, LOST))
         if on_retry is not None:
-            on_retry(Retry(number, reason, wait_s))
+            on_retry(retry)
         await anyio.sleep(wait_s)
         number += 1
 

@@ -9,7 +9,7 @@ from anyio.abc import TaskGroup
 
 from rlm_mcp.errors import RlmError, RunBroken
 from rlm_mcp.runs.status import RunStatus
-from rlm_mcp.types import Answer
+from rlm_mcp.types import RESUMABLE, Answer
 
 KEEP_ENDED = 100
 
@@ -27,6 +27,11 @@ class Job:
     outcome: Answer | RlmError | None = None
     ended: anyio.Event = field(default_factory=anyio.Event)
 
+    @property
+    def may_go_on(self) -> bool:
+        """Whether it was stopped by what it did not do itself: it can be resumed."""
+        return isinstance(self.outcome, Answer) and self.outcome.stopped_by in RESUMABLE
+
     async def wait(self, seconds: float) -> Answer | RlmError | None:
         """The outcome, None if there is none within `seconds`."""
         with anyio.move_on_after(seconds):
@@ -36,9 +41,13 @@ class Job:
 
 @dataclass(slots=True)
 class Jobs:
-    """All runs of this process, the newest ended ones included. `tasks` owns their work."""
+    """All runs of this process, the newest ended ones included. `tasks` owns their work.
+
+    `resuming` is held by who looks whether a run may go on, until it does.
+    """
 
     tasks: TaskGroup
+    resuming: anyio.Lock = field(default_factory=anyio.Lock)
     _jobs: dict[str, Job] = field(default_factory=dict)
 
     def start(self, job: Job, work: Callable[[], Awaitable[Answer]]) -> None:

@@ -34,8 +34,11 @@ CLOSE_S = 5.0
 ALL = "SELECT seq, at, record FROM events WHERE run = ? ORDER BY seq"
 STARTS = "SELECT seq, at, record FROM runs JOIN events ON run = id AND seq = 1"
 ENDING = """
-SELECT seq, at, record FROM events WHERE run = ? AND node = '' AND kind IN ('RunEnded', 'RunFailed')
-ORDER BY seq DESC LIMIT 1
+SELECT seq, at, record FROM (
+    SELECT seq, at, record, kind FROM events
+    WHERE run = ? AND node = '' AND kind IN ('RunEnded', 'RunFailed', 'RunResumed')
+    ORDER BY seq DESC LIMIT 1
+) WHERE kind != 'RunResumed'
 """
 
 
@@ -152,7 +155,7 @@ class Journal:
         return await self._query(ALL, (run_id,), lambda rows: fold(_recorded(rows)))
 
     async def ending(self, run_id: str) -> Recorded | None:
-        """The RunEnded or RunFailed of a run, None while it has neither."""
+        """The RunEnded or RunFailed of a run, None while it has neither or goes on after it."""
         return await self._query(ENDING, (run_id,), lambda rows: next(_recorded(rows), None))
 
     async def sums(self, scope: SumScope | None, key: str) -> list[CallSum]:

@@ -41,6 +41,7 @@ class RunStatus:
     doing: str = "starting"
     since: float = field(default_factory=anyio.current_time)
     began: float = field(default_factory=anyio.current_time)
+    _lost_since: float | None = None
     _open: set[str] = field(default_factory=set)
     _asked: dict[str, Asked] = field(default_factory=dict)
 
@@ -56,10 +57,15 @@ class RunStatus:
                 if event.batch > 1:
                     self._asked.setdefault(event.node, Asked(event.batch))
                 self._say(self._waiting(event))
+            case CallRetried(lost=True):
+                self._lost_since = self._lost_since or anyio.current_time()
+                self._say(event.reason)
             case CallRetried():
                 self._say(f"retrying in {event.wait_s:.0f} s: {event.reason}")
             case CallEnded():
                 self._open.discard(event.call)
+                if event.outcome == "ok":
+                    self._lost_since = None
                 self.used += event.usage or Usage(calls=1)
                 if event.role == "sub" and event.node in self._asked:
                     self._count(event.node)
@@ -72,8 +78,10 @@ class RunStatus:
             case Note():
                 self._say(event.text)
             case RunEnded():
+                self._lost_since = None
                 self._say(f"stopped by {event.stopped_by}" if not event.node else "nested run done")
             case RunFailed():
+                self._lost_since = None
                 self._say(f"failed: {event.message}")
             case _:
                 pass
@@ -83,6 +91,8 @@ class RunStatus:
         now = anyio.current_time()
         waited = now - self.since
         doing = f"{self.doing}, {waited:.0f} s" if self._open and waited >= 1 else self.doing
+        if self._lost_since is not None:
+            doing = f"waiting for the endpoint, {now - self._lost_since:.0f} s: {self.doing}"
         head = f"turn {self.turn}/{self.turns} · " if self.turns else f"turn {self.turn} · "
         tail = [count(self.used.calls, "call"), f"{_short(self.used.tokens)} tok"]
         if self.used.cost is not None and self.used.calls:

@@ -48,7 +48,7 @@ CLAIM = """
 INSERT INTO sessions VALUES (?, 1) ON CONFLICT (handle) DO UPDATE SET epoch = epoch + 1
 RETURNING epoch
 """
-TAKE_OVER = "UPDATE runs SET pid = ? WHERE id = ?"
+TAKE_OVER = "UPDATE runs SET pid = ?, ended = NULL, phase = 'running' WHERE id = ?"
 END_RUN = "UPDATE runs SET ended = ?, phase = ? WHERE id = ?"
 
 

@@ -126,7 +126,7 @@ class Writer:
                     )
         except sqlite3.Error as error:
             for sink in runs:
-                sink.failure = _failed(error)
+                sink.fail(_failed(error))
 
     def _write(self, runs: "Mapping[JournalSink, Sequence[Entry]]") -> None:
         """Add the entries of each run but of those whose epoch is over."""
@@ -139,9 +139,11 @@ class Writer:
                 else:
                     stale.append(sink)
         for sink in stale:
-            sink.failure = StaleEpoch(
-                f"Session {sink.session} was taken over by a newer server.",
-                "Ask there, or start a session of your own with load_context.",
+            sink.fail(
+                StaleEpoch(
+                    f"Session {sink.session} was taken over by a newer server.",
+                    "Ask there, or start a session of your own with load_context.",
+                )
             )
 
     def _patiently(self, work: Callable[[], T]) -> T:
@@ -155,7 +157,8 @@ class Writer:
 class JournalSink:
     """The `Sink` of one run: the journal keeps each event, then those `behind` are told of it.
 
-    `failure` is why no more is kept; it is raised by whatever is asked of the sink next.
+    `failure` is why no more is kept; it is raised by whatever is asked of the sink next. But if the
+    journal failed and there is an `on_failure`, that is told so at once, and the rest is dropped.
     """
 
     def __init__(
@@ -168,6 +171,7 @@ class JournalSink:
     ) -> None:
         self.session, self.epoch = session
         self.failure: Exception | None = None
+        self.on_failure: Callable[[JournalFailed], None] | None = None
         self._writer = writer
         self._run = run
         self._behind = behind
@@ -181,6 +185,8 @@ class JournalSink:
             JournalFailed: the file cannot be written.
         """
         self._raise()
+        if self.failure is not None:
+            return
         self._seq += 1
         entry = Entry(self._run, self._seq, _now(), event, to_json(event))
         self._writer.append(self, entry)
@@ -194,6 +200,12 @@ class JournalSink:
         await self._writer.written()
         self._raise()
 
+    def fail(self, error: Exception) -> None:
+        """Keep no more from now on."""
+        self.failure = error
+        if isinstance(error, JournalFailed) and self.on_failure is not None:
+            self.on_failure(error)
+
     def tell(self, entries: Sequence[Entry]) -> None:
         """Pass on what is in the file."""
         try:
@@ -206,7 +218,8 @@ class JournalSink:
             self.failure = error
 
     def _raise(self) -> None:
-        if self.failure is not None:
+        is_told = isinstance(self.failure, JournalFailed) and self.on_failure is not None
+        if self.failure is not None and not is_told:
             raise self.failure
 
 

@@ -83,7 +83,9 @@ class GetAnswer(Arguments):
 
     run_id: str
     wait_s: WaitS = None
-    resume: bool = Field(default=False, description="Go on with an interrupted run.")
+    resume: bool = Field(
+        default=False, description="Go on with a run that was interrupted or lost its endpoint."
+    )
 
 
 class CancelQuery(Arguments):

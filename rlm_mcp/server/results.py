@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from rlm_mcp.conduct import Check, Citation, Conduct, Plan, Recount, Way
-from rlm_mcp.server.addresses import answer_uri, context_uri
+from rlm_mcp.server.addresses import context_uri
+from rlm_mcp.server.next_call import after_run
 from rlm_mcp.types import Answer, Changes, ContextInfo
 from rlm_mcp.words import clip
 
@@ -273,7 +274,7 @@ class RunResult(Result):
                 estimated_calls=usage.estimated_calls,
             ),
             cost=usage.cost,
-            next=_next_after(answer),
+            next=after_run(answer, ANSWER_CHARS),
             notes=[*answer.notes, *_uncited(answer)],
             conduct=RunConduct.of(answer.conduct),
         )
@@ -370,26 +371,6 @@ class TracePage(Result):
             ],
             next=f"Call {more} for the next page." if trace.page < trace.pages else None,
         )
-
-
-def _next_after(answer: Answer) -> str | None:
-    if len(answer.text) > ANSWER_CHARS:
-        return (
-            f"The answer has {len(answer.text):,} characters, shown are its head and tail. Page"
-            f' through all of it with get_trace(run_id="{answer.run_id}", detail="answer", page=1),'
-            f" page=2 and on, or read {answer_uri(answer.run_id)}."
-        )
-    match answer.stopped_by:
-        case "answer":
-            return None
-        case "cancelled" | "endpoint" | "errors" as reason:
-            return f"Stopped by {reason}. Ask again with rlm_query: the variables are kept."
-        case spent:
-            field = "seconds" if spent == "time" else spent
-            return (
-                f"The budget of {field} is spent. Ask again with rlm_query and a larger"
-                f' budget={{"{field}": ...}}: the variables are kept.'
-            )
 
 
 def _uncited(answer: Answer) -> list[str]:

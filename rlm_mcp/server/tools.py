@@ -108,7 +108,7 @@ async def get_answer(app: App, request: Request, asked: arguments.GetAnswer) -> 
     """Wait for a run that was started before, or go on with it; who leaves leaves it alone."""
     service = await app.service()
     job = service.jobs.find(asked.run_id)
-    if job is None and asked.resume:
+    if asked.resume and (job is None or job.may_go_on):
         from rlm_mcp.resuming import resume  # noqa: PLC0415 - imports the engine, see app.service()
 
         job = await resume(service, asked.run_id)

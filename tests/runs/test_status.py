@@ -85,6 +85,19 @@ async def line_after(*events):
             "turn 0/20 · retrying in 4 s: 503 loading · 0 calls · 0 tok",
         ),
         (
+            (STARTED, call("r1"), CallRetried("", "r1", 1, "Nothing answers", 4.0, lost=True)),
+            "turn 0/20 · waiting for the endpoint, 0 s: Nothing answers · 0 calls · 0 tok",
+        ),
+        (
+            (
+                STARTED,
+                *[call(f"s{n}", batch=2) for n in (1, 2)],
+                CallRetried("", "s1", 1, "Nothing answers", 4.0, lost=True),
+                ended("s2"),
+            ),
+            "turn 0/20 · asking 2 sub-questions, 1 done · 1 call · 1k tok",
+        ),
+        (
             (STARTED, RunEnded("", "turns", "x", (), Usage(), Usage(), 20, 1.0)),
             "turn 0/20 · stopped by turns · 0 calls · 0 tok",
         ),

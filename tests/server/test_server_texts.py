@@ -32,6 +32,8 @@ RUNS = {
     "nothing yet": RunView(
         "run_1", "ses_1", answer=replace(ANSWER, text="", stopped_by="time", citations=())
     ),
+    "no endpoint": RunView("run_1", "ses_1", answer=replace(ANSWER, stopped_by="endpoint")),
+    "no journal": RunView("run_1", "ses_1", answer=replace(ANSWER, stopped_by="journal")),
     "no price": RunView(
         "run_1", "ses_1", answer=replace(ANSWER, root=replace(USED, cost=None), notes=())
     ),

@@ -32,7 +32,6 @@ class Outage:
 
     has_answers: bool = False
     give_up: Callable[[EndpointError], None] = _go_on
-    pause_s: float = PAUSE_S
     _since: dict[str, float] = field(default_factory=dict)
     _probes: dict[str, anyio.Event] = field(default_factory=dict)
 
@@ -82,7 +81,7 @@ class Outage:
         self, model: str, ask: Ask, on_retry: OnRetry, error: EndpointError
     ) -> Completion:
         over = self._probes[model] = anyio.Event()
-        until = self._since.setdefault(model, anyio.current_time()) + self.pause_s
+        until = self._since.setdefault(model, anyio.current_time()) + PAUSE_S
         backoff, attempt = Backoff(inf), 0
         try:
             while True:

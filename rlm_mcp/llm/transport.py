@@ -66,8 +66,14 @@ class Lanes:
             extensions={"timeout": {"connect": _CONNECT_S}},
         )
         lane = await self._take()
-        with _as_httpx():
-            response = await lane.handle_async_request(request)
+        try:
+            with _as_httpx():
+                response = await lane.handle_async_request(request)
+        except BaseException:
+            # httpcore forgets a kept connection that is cancelled before its request has begun.
+            with anyio.move_on_after(_CLOSE_S, shield=True):
+                await lane.aclose()
+            raise
         assert isinstance(response.stream, AsyncIterable)
         return httpx.Response(
             response.status,

@@ -16,8 +16,9 @@ class ScriptedReply:
 
     A `status` other than 200 is an HTTP error with `text` as its message. `raw` is sent as the
     body whatever it is. `fault` drops the connection before the reply or in its middle, or keeps
-    it open without a word until the client goes. `reports_usage` False leaves the usage out;
-    `prompt_tokens` is what it counts of the prompt in place of all, as a server that cut it does.
+    it open until the client goes: `hang` without a byte, `trickle` with comments but never a word.
+    `reports_usage` False leaves the usage out; `prompt_tokens` is what it counts of the prompt in
+    place of all, as a server that cut it does.
     """
 
     text: str = ""
@@ -28,7 +29,7 @@ class ScriptedReply:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: bytes | None = None
-    fault: Literal["drop", "drop_mid", "hang"] | None = None
+    fault: Literal["drop", "drop_mid", "hang", "trickle"] | None = None
 
     def input_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt, as far as it counts them."""
@@ -105,8 +106,8 @@ class Ledger(Bill):
         self.by_model: dict[str, Bill] = {}
 
     def add(self, model: str, messages: Sequence[Message], reply: ScriptedReply) -> None:
-        """Bill a reply; an injected failure costs nothing."""
-        if reply.status != 200 or reply.fault is not None:
+        """Bill a reply; an injected failure costs nothing, nor does a body that is no reply."""
+        if reply.status != 200 or reply.fault is not None or reply.raw is not None:
             self.fail(model)
             return
         for bill in self._bills(model):

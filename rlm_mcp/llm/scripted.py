@@ -98,7 +98,7 @@ class ScriptedModel:
         start = anyio.current_time()
         reply = await self._player.reply(messages, max_tokens)
         self.ledger.add(self.name, messages, reply)
-        if reply.fault == "hang":
+        if reply.fault in {"hang", "trickle"}:
             await anyio.sleep_forever()
         if reply.fault == "drop":
             raise EndpointUnreachable("The script dropped the call.", "It was told to.")

@@ -19,6 +19,7 @@ from rlm_mcp.types import Message
 
 _HEAD_BYTES = 64 << 10
 _PIECE_CHARS = 256
+_TRICKLE_S = 0.05
 _GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
@@ -187,15 +188,26 @@ class ScriptedServer:
         """Let the latency pass; False if the client left meanwhile or is to be dropped."""
         if reply.fault == "drop":
             return False
-        if reply.fault != "hang" and not self._latency_s:
+        keeps = reply.fault in {"hang", "trickle"}
+        if not keeps and not self._latency_s:
             return True
-        with anyio.move_on_after(None if reply.fault == "hang" else self._latency_s):
+        with anyio.move_on_after(None if keeps else self._latency_s):
             with suppress(*_GONE):
+                if reply.fault == "trickle":
+                    await _trickle(stream)
                 await stream.receive(1)
             self.disconnects += 1
             self.disconnected.set()
             return False
         return True
+
+
+async def _trickle(stream: BufferedByteStream) -> None:
+    """Keep an event stream open by comments until the client goes, which raises."""
+    await stream.send(b"HTTP/1.1 200 Scripted\r\ncontent-type: text/event-stream\r\n\r\n")
+    while True:
+        await stream.send(b": waiting\n\n")
+        await anyio.sleep(_TRICKLE_S)
 
 
 async def _receive(stream: BufferedByteStream) -> _Request:

@@ -1,4 +1,4 @@
-"""A journal that cannot be written: its runs end with what they have, and everything else lives on."""
+"""A journal that cannot be written: its runs end with what they have, and all else lives on."""
 
 import subprocess
 import sys

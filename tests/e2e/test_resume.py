@@ -3,17 +3,28 @@
 import subprocess
 import sys
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
 import pytest
 
 from rlm_mcp.errors import ArgumentInvalid, RunInterrupted
-from rlm_mcp.events import CallEnded, CellStarted, RunEnded, RunResumed, RunStarted, TurnStarted
+from rlm_mcp.events import (
+    CallEnded,
+    CellStarted,
+    Note,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    TurnStarted,
+)
 from rlm_mcp.llm.scripted import serve
-from rlm_mcp.resuming import resume, resume_all
+from rlm_mcp.resuming import resume, resume_all, seconds_at_work
+from rlm_mcp.runs.journal import Recorded
 from rlm_mcp.service import open_service
 from rlm_mcp.settings import Settings
+from rlm_mcp.types import Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -159,3 +170,29 @@ async def test_a_run_at_work_elsewhere_is_left_there(tmp_path, text):
                 view = await service.view(run_id)
 
     assert view.answer.text == ANSWER
+
+
+NOTE, RESUMED = Note("", "said"), RunResumed("")
+STOPPED = RunEnded("", "endpoint", "", (), Usage(), Usage(), 1, seconds=30.0, waited_s=12.0)
+NESTED = RunEnded("1", "answer", "", (), Usage(), Usage(), 1, seconds=3.0)
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ([(0, NOTE)], 0.0),
+        ([(0, NOTE), (10, NOTE), (14, NESTED)], 14.0),
+        ([(0, NOTE), (10, NOTE), (-3590, NOTE), (-3585, NOTE)], 15.0),  # the clock was set back
+        ([(0, NOTE), (99, STOPPED)], 18.0),
+        ([(0, NOTE), (30, STOPPED), (5000, RESUMED), (5007, NOTE)], 25.0),
+        ([(0, NOTE), (10, NOTE), (5000, RESUMED), (5007, NOTE)], 17.0),
+    ],
+)
+def test_a_resumed_run_has_used_the_time_it_was_at_work(told, seconds):
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    recorded = [
+        Recorded(number, (noon + timedelta(seconds=at)).isoformat(), event)
+        for number, (at, event) in enumerate(told, 1)
+    ]
+
+    assert seconds_at_work(recorded) == seconds

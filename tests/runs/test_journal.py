@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from rlm_mcp.errors import ArgumentInvalid, JournalFailed, StaleEpoch, UnknownRun, UnknownSession
-from rlm_mcp.events import CallEnded, Note, RunEnded, RunStarted
+from rlm_mcp.events import CallEnded, Note, RunEnded, RunResumed, RunStarted
 from rlm_mcp.runs.costs import costs
 from rlm_mcp.runs.journal import Journal
 from rlm_mcp.types import Budget, Usage
@@ -89,6 +89,36 @@ async def test_a_run_has_ended_only_when_it_and_not_a_nested_one_has(journal):
 
     assert before is None
     assert (after.seq, after.event) == (3, ended())
+
+
+async def test_a_run_that_goes_on_after_its_end_has_none_until_it_ends_again(journal):
+    sink = journal.sink("run_1", "ses", await journal.claim("ses"))
+    await keep(sink, started(), ended(answer="half"), RunResumed(""))
+    going, row = await journal.ending("run_1"), await journal.run("run_1")
+    unfinished = [each.id for each in await journal.unfinished()]
+    await keep(sink, ended())
+
+    assert going is None
+    assert (row.phase, row.ended, unfinished) == ("running", None, ["run_1"])
+    assert (await journal.ending("run_1")).event == ended()
+    assert (await journal.run("run_1")).phase == "done"
+
+
+async def test_a_failure_is_told_at_once_to_who_asked_for_that_and_the_rest_is_dropped(
+    journal, tmp_path
+):
+    failures = []
+    sink = journal.sink("run_1", "ses", await journal.claim("ses"))
+    sink.on_failure = failures.append
+    path = tmp_path / "deep" / "journal.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("ALTER TABLE events RENAME TO gone")
+        await keep(sink, started())
+        other.execute("ALTER TABLE gone RENAME TO events")
+    await keep(sink, ended())
+
+    assert [type(failure) for failure in failures] == [JournalFailed]
+    assert await journal.events("run_1") == []
 
 
 async def test_a_run_is_listed_with_its_phase(journal):

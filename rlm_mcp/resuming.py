@@ -13,10 +13,10 @@ from rlm_mcp.engine.ports import Question
 from rlm_mcp.engine.route import Route
 from rlm_mcp.engine.session import Session
 from rlm_mcp.engine.shape import Shape
-from rlm_mcp.errors import ArgumentInvalid, RlmError
+from rlm_mcp.errors import ArgumentInvalid, RlmError, UnknownRun
 from rlm_mcp.events import CallEnded, Event, RunEnded, RunResumed, RunStarted
 from rlm_mcp.runs.jobs import Job
-from rlm_mcp.runs.journal import Recorded
+from rlm_mcp.runs.journal import Recorded, RunRow
 from rlm_mcp.runs.owner import is_elsewhere
 from rlm_mcp.service import Service
 from rlm_mcp.types import RESUMABLE, ContextInfo
@@ -33,7 +33,7 @@ async def resume(service: Service, run_id: str) -> Job | None:
 
     Raises:
         UnknownRun: the journal has none of that id.
-        ArgumentInvalid: another process has it.
+        ArgumentInvalid: another process has it, or nothing of it was recorded.
         UnknownContext: a text it was asked about is no longer there.
         EndpointError: no model answers.
     """
@@ -41,7 +41,7 @@ async def resume(service: Service, run_id: str) -> Job | None:
         job = service.jobs.find(run_id)
         if job is not None and not job.may_go_on:
             return job
-        row = await service.journal.run(run_id)
+        row = await _row(service, run_id, job)
         ending = await service.journal.ending(run_id)
         if ending is not None and not _may_go_on(ending.event):
             return None
@@ -61,6 +61,17 @@ async def resume_all(service: Service) -> None:
                 await resume(service, row.id)
             except RlmError:
                 continue
+
+
+async def _row(service: Service, run_id: str, job: Job | None) -> RunRow:
+    try:
+        return await service.journal.run(run_id)
+    except UnknownRun:
+        if job is None:
+            raise
+        raise ArgumentInvalid(
+            f"Nothing of run {run_id} could be recorded.", "Ask again with rlm_query."
+        ) from None
 
 
 def _may_go_on(ending: Event) -> bool:

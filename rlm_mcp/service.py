@@ -17,7 +17,6 @@ from rlm_mcp.contexts.loader import load
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.engine.calls import Calls
 from rlm_mcp.engine.ledger import Ledger
-from rlm_mcp.engine.outage import Outage
 from rlm_mcp.engine.past import Onward, Past
 from rlm_mcp.engine.ports import Ports, Question
 from rlm_mcp.engine.route import Route, planned, route
@@ -224,13 +223,7 @@ class Service:
             (status, spans, *sinks),
             after=len(before),
         )
-        past = Past.of(before)
-        calls = Calls(
-            ledger,
-            Onward(kept, before) if before else kept,
-            past=past,
-            outage=Outage(past.has_answers),
-        )
+        calls = Calls(ledger, Onward(kept, before) if before else kept, past=Past.of(before))
         pair = pair.for_run(session.handle, question.run_id)
         ports = Ports(
             root=pair.root,

@@ -48,9 +48,10 @@ class Stage:
 
 
 class Stuck:
-    """A script that drafts an answer and then hangs until it may answer."""
+    """A script that drafts an answer and then hangs until it may say its `last` words."""
 
-    def __init__(self):
+    def __init__(self, last="```repl\nFINAL('at last')\n```"):
+        self.last = last
         self.asked = anyio.Event()
         self.go_on = anyio.Event()
 
@@ -59,7 +60,7 @@ class Stuck:
             return code("answer['content'] = 'so far'")
         self.asked.set()
         await self.go_on.wait()
-        return code("FINAL('at last')")
+        return self.last
 
 
 @pytest.fixture
@@ -231,7 +232,7 @@ async def test_a_run_whose_server_died_says_so(service):
 
 
 async def test_a_run_whose_events_cannot_be_kept_is_stopped_with_what_it_has(service, stage):
-    stage.script = stuck = Stuck()
+    stage.script = stuck = Stuck(code("looked = True"))
     job = await service.start(await service.new_session(), Query("go"))
     await stuck.asked.wait()
 
@@ -244,7 +245,7 @@ async def test_a_run_whose_events_cannot_be_kept_is_stopped_with_what_it_has(ser
             await service.journal.events(job.run_id)
         other.execute("ALTER TABLE gone RENAME TO events")
 
-    assert (job.outcome.stopped_by, job.outcome.text) == ("journal", "at last")
+    assert (job.outcome.stopped_by, job.outcome.text) == ("journal", "so far")
     assert "RLM_HOME" in job.outcome.notes[-1]
     stage.script = script
     view = await ask(service, await service.new_session(), "FINAL('next')")

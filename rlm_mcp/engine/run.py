@@ -36,7 +36,9 @@ class Run:
     _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def __post_init__(self) -> None:
-        self.ports.calls.outage.give_up = self._lose_endpoint
+        calls = self.ports.calls
+        calls.outage.has_answers = calls.past.has_answers
+        calls.outage.give_up = self._lose_endpoint
 
     def cancel(self) -> None:
         """End the run now; `answer` still returns the best there is."""
@@ -96,8 +98,10 @@ class Run:
                     return await node.solve()
                 finally:
                     self.session.variables = node.variables
-        is_lost = self.ports.calls.outage.waited_s > 0
-        stopped_by = self._stopped_by or ("endpoint" if is_lost else "time")
+        waited_s = self.ports.calls.outage.waited_s
+        if self._stopped_by is None and waited_s:
+            self._stop("endpoint", f"Waited {waited_s:.0f} s for the endpoint; the time is up.")
+        stopped_by = self._stopped_by or "time"
         with anyio.CancelScope(shield=True), anyio.move_on_after(BEST_S):
             async with self.session.lock:
                 return Outcome(await node.best(), stopped_by)

@@ -6,7 +6,7 @@ import sys
 import anyio
 import pytest
 
-from rlm_mcp.errors import JournalFailed
+from rlm_mcp.errors import ArgumentInvalid, JournalFailed
 from rlm_mcp.llm.scripted import ScriptedReply, serve
 from rlm_mcp.resuming import resume
 from rlm_mcp.runs import writer
@@ -72,16 +72,21 @@ async def test_a_journal_that_another_process_holds_for_long_stops_the_runs_and_
                     await job.ended.wait()
                 with pytest.raises(JournalFailed) as refused:
                     await service.new_session()
+                unknown = await service.start(sessions[0], Query("go"))
+                await unknown.ended.wait()
                 await holder.stdin.aclose()
             gate.hangs = False
             following = await service.start(sessions[0], Query("go"))
             await following.ended.wait()
             again = await resume(service, jobs[1].run_id)
             await again.ended.wait()
+            with pytest.raises(ArgumentInvalid, match="Nothing of run"):
+                await resume(service, unknown.run_id)
 
     for job in jobs:
         assert (job.outcome.stopped_by, job.outcome.text) == ("journal", "so far")
         assert "database is locked" in job.outcome.notes[-1]
         assert "RLM_HOME" in job.outcome.notes[-1]
     assert refused.value.hint
+    assert unknown.outcome.stopped_by == "journal"
     assert following.outcome.text == again.outcome.text == "at last"

@@ -17,6 +17,7 @@
     │   ├── EndpointBusy        429, 503: loading, queue full
     │   ├── EndpointFailed      a server error, or a broken reply
     │   ├── ModelUnknown        the endpoint has no such model
+    │   ├── ModelUnusable       RLM_MODEL_PATH names nothing that can run here
     │   ├── PromptTooLong       carries `prompt_tokens`, `window_tokens`
     │   ├── ReplyEmpty          the model spent its tokens without an answer
     │   └── NotTheProtocol      something else speaks at that URL
@@ -140,6 +141,10 @@ class EndpointFailed(EndpointError):
 
 class ModelUnknown(EndpointError):
     """The endpoint has no model of that name."""
+
+
+class ModelUnusable(EndpointError):
+    """The model file of RLM_MODEL_PATH is not there, is none, or cannot run on this machine."""
 
 
 class PromptTooLong(EndpointError):

@@ -31,6 +31,11 @@ class Settings(BaseModel):
         " ports are tried once.",
     )
     api_key: SecretStr | None = Field(default=None, description="Key for that endpoint, if any.")
+    model_path: str | None = Field(
+        default=None,
+        description="Model to run here, instead of an endpoint: a GGUF file, or one of the hub as"
+        " `org/repo:file.gguf`. Needs the extra `llama`.",
+    )
     model: str = Field(default="auto", description="Root model; `auto` takes the endpoint's first.")
     sub_api_url: str | None = Field(
         default=None,

@@ -143,6 +143,7 @@ async def _loaded(
     async with open_service(settings) as service:
         with live_line(quiet=quiet) as line:
             line.say("looking for a model")
+            service.models.say = line.say
             await service.models.resolve()  # a long load would be for nothing without one
             session = await service.new_session()
             await _load(service, session, request.paths, line)

@@ -68,13 +68,19 @@ class Endpoint:
     known to have, which errors name; `dialects` how it has been found to be spoken to for each.
     """
 
-    def __init__(self, url: str, key: str | None, idle_s: float) -> None:
-        """`idle_s` is how long the endpoint may send nothing of a reply until it counts as hung."""
+    def __init__(
+        self, url: str, key: str | None, idle_s: float, *, shown: str | None = None
+    ) -> None:
+        """`idle_s` is how long the endpoint may send nothing of a reply until it counts as hung.
+
+        `shown` is what people see as its `url` where the address itself tells them nothing.
+        """
         address = httpx.URL(url)
-        self.url = str(address.copy_with(userinfo=b""))
+        clean = str(address.copy_with(userinfo=b""))
+        self.url = shown or clean
         self.listed: tuple[str, ...] = ()
-        self._root = self.url.removesuffix("/").removesuffix("/v1")
-        self._chat_url = httpx.URL(f"{self.url.removesuffix('/')}/chat/completions")
+        self._root = clean.removesuffix("/").removesuffix("/v1")
+        self._chat_url = httpx.URL(f"{clean.removesuffix('/')}/chat/completions")
         self._key = key
         self._idle_s = idle_s
         self.dialects: dict[str, Dialect] = {}

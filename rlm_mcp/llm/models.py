@@ -1,6 +1,6 @@
 """The models of this process: names and settings in, connected models out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 import anyio.to_thread
 
-from rlm_mcp.errors import EndpointError
+from rlm_mcp.errors import EndpointError, SettingsInvalid
 from rlm_mcp.llm.prices import Price, price
 from rlm_mcp.llm.profiles import ModelProfile, keep, kept
 from rlm_mcp.llm.sites import Site, root_site, sub_sites
@@ -19,6 +19,7 @@ from rlm_mcp.settings import Settings
 if TYPE_CHECKING:
     from rlm_mcp.llm.client import Connection, RemoteModel, Server
     from rlm_mcp.llm.discover import Profile
+    from rlm_mcp.llm.embedded.server import EmbeddedServer
     from rlm_mcp.llm.interview import Bounds
     from rlm_mcp.llm.probing import Claim
     from rlm_mcp.llm.scheduler import Gate
@@ -50,7 +51,10 @@ class Models:
 
     Entering it touches no network. Endpoints are looked at when first asked for, and anew once
     one turned out to be gone or to lack its model, so a server that starts late is found.
+    `say` is told what an embedded server is doing while `resolve` waits for it.
     """
+
+    say: Callable[[str], None] | None = None
 
     def __init__(
         self,
@@ -68,6 +72,11 @@ class Models:
         """
         self._settings = settings
         self._home = settings.home.expanduser()
+        if settings.api_url is not None and settings.model_path is not None:
+            raise SettingsInvalid(
+                "RLM_API_URL and RLM_MODEL_PATH are both set.",
+                "Remove one: the model is asked at that address, or runs here.",
+            )
         self._root = root_site(settings)
         self._subs = sub_sites(settings, self._root)
         self._local_servers = local_servers
@@ -79,9 +88,19 @@ class Models:
         self._pairs: dict[tuple[str, str], ModelPair] = {}
         self._lock = anyio.Lock()
         self._stack = AsyncExitStack()
+        self._embedded: EmbeddedServer | None = None
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
+        if (source := self._settings.model_path) is not None:
+            from rlm_mcp.llm.embedded.server import (  # noqa: PLC0415 - few need it
+                EmbeddedServer,
+                Wish,
+            )
+
+            wish = Wish(self._settings.context_window, self._settings.concurrency)
+            server = EmbeddedServer(source, self._home, wish)
+            self._embedded = await self._stack.enter_async_context(server)
         return self
 
     async def __aexit__(
@@ -220,7 +239,7 @@ class Models:
     async def _look_if_open(self, site: Site) -> None:
         """Look at one of several sites, unless it was put aside a moment ago."""
         assert site.url is not None
-        gate = (await self._connect(site.url, site.key)).gate
+        gate = (await self._connect(site)).gate
         if not gate.is_open and (site in self._found or site in self._missing):
             return
         try:
@@ -238,8 +257,7 @@ class Models:
 
         if site in self._found and not self._found[site][0].is_stale:
             return
-        url = site.url or await discover.find_local(self._local_servers or discover.LOCAL_SERVERS)
-        connection = await self._connect(url, site.key)
+        connection = await self._connect(site)
         profile = await discover.probe(connection.endpoint)
         slots = self._settings.concurrency or profile.slots or discover.UNKNOWN_SLOTS
         connection.gate.resize(slots)
@@ -248,14 +266,23 @@ class Models:
         self._found[site] = (connection, profile)
         self._pairs.clear()
 
-    async def _connect(self, url: str, key: str | None) -> "Connection":
+    async def _connect(self, site: Site) -> "Connection":
         """The connection to an address; one for life, because calls may be under way on it."""
-        from rlm_mcp.llm.client import Connection  # noqa: PLC0415 - needs httpx, see above
+        from rlm_mcp.llm import discover  # noqa: PLC0415 - needs httpx, see above
+        from rlm_mcp.llm.client import Connection  # noqa: PLC0415 - likewise
         from rlm_mcp.llm.endpoint import Endpoint  # noqa: PLC0415 - likewise
         from rlm_mcp.llm.scheduler import Gate  # noqa: PLC0415 - likewise
 
+        url, key, shown = site.url, site.key, None
+        if url is None and self._embedded is not None:
+            patience_s = None if self.say else self._settings.wait_s
+            address = await self._embedded.address(self.say, patience_s)
+            url, key, shown = address.url, address.key, self._embedded.source
+        elif url is None:
+            servers = self._local_servers or discover.LOCAL_SERVERS
+            url = await discover.find_local(servers)
         if (url, key) not in self._connections:
-            endpoint = Endpoint(url, key, self._settings.timeout_s)
+            endpoint = Endpoint(url, key, self._settings.timeout_s, shown=shown)
             await self._stack.enter_async_context(endpoint)
             gate = self._gates.setdefault(url, Gate(slots=1))
             self._connections[url, key] = Connection(endpoint, gate)

@@ -23,7 +23,9 @@ from rlm_mcp.errors import (
     NotTheProtocol,
 )
 from rlm_mcp.llm.endpoint import Endpoint, Fetched
+from rlm_mcp.llm.ollama import OllamaChat, wanted_window
 from rlm_mcp.llm.refusals import error_of, model_unknown, not_the_protocol, read_refusal
+from rlm_mcp.llm.speech import OpenAIChat, Speech
 
 AUTO = "auto"
 UNKNOWN_SLOTS = 4
@@ -36,7 +38,9 @@ LOCAL_SERVERS: tuple[tuple[str, int], ...] = (
 )
 
 _MODELS, _PROPS, _METRICS = "/v1/models", "/props", "/metrics"
-_LM_STUDIO, _OLLAMA, _SGLANG = "/api/v0/models", "/api/ps", "/get_server_info"
+_LM_STUDIO, _SGLANG = "/api/v0/models", "/get_server_info"
+_OLLAMA, _OLLAMA_VERSION = "/api/ps", "/api/version"
+_PAGES = (_MODELS, _PROPS, _METRICS, _LM_STUDIO, _OLLAMA, _OLLAMA_VERSION, _SGLANG)
 _MOST_SLOTS = 64
 _PROBE_S = 3.0
 _SCAN_S = 1.5
@@ -56,11 +60,15 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What an endpoint tells of itself. `problem` says why there are no `models`, None if some."""
+    """What an endpoint tells of itself. `problem` says why there are no `models`, None if some.
+
+    `speech` is the protocol it is best asked in.
+    """
 
     models: tuple[ServedModel, ...]
     slots: int | None
     problem: EndpointError | None
+    speech: Speech
 
 
 async def probe(endpoint: Endpoint) -> Profile:
@@ -78,7 +86,7 @@ async def probe(endpoint: Endpoint) -> Profile:
             found[page] = error
 
     async with anyio.create_task_group() as group:
-        for page in (_MODELS, _PROPS, _METRICS, _LM_STUDIO, _OLLAMA, _SGLANG):
+        for page in _PAGES:
             group.start_soon(ask, page)
     listing = found[_MODELS]
     if isinstance(listing, EndpointUnreachable):
@@ -99,6 +107,7 @@ async def probe(endpoint: Endpoint) -> Profile:
         models=models,
         slots=slots or _vllm_slots(pages.get(_METRICS)) or _sglang_slots(_json(pages, _SGLANG)),
         problem=None if models else _problem(endpoint, listing),
+        speech=OllamaChat() if _is_ollama(pages) else OpenAIChat(),
     )
 
 
@@ -125,6 +134,19 @@ def choose(profile: Profile, endpoint: Endpoint, name: str) -> ServedModel:
     names = [model.name for model in profile.models]
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     raise model_unknown(endpoint.target(name), near[0] if near else None)
+
+
+async def choose_sized(profile: Profile, endpoint: Endpoint, name: str) -> ServedModel:
+    """As `choose`, with the window that will be asked for where one can ask.
+
+    Raises:
+        EndpointError: see `choose`.
+    """
+    chosen = choose(profile, endpoint, name)
+    if not isinstance(profile.speech, OllamaChat):
+        return chosen
+    window = await wanted_window(endpoint, chosen.name, chosen.window_tokens)
+    return replace(chosen, window_tokens=window)
 
 
 async def find_local(servers: Sequence[tuple[str, int]] = LOCAL_SERVERS) -> str:
@@ -209,6 +231,15 @@ def _problem(endpoint: Endpoint, listing: Fetched) -> EndpointError:
         f"{endpoint.url} lists no models to choose from.",
         "Load a model there, or set RLM_MODEL to the name of the one it serves.",
         url=endpoint.url,
+    )
+
+
+def _is_ollama(pages: dict[str, Fetched]) -> bool:
+    version, loaded = _json(pages, _OLLAMA_VERSION), _json(pages, _OLLAMA)
+    return (
+        isinstance(version, dict)
+        and "version" in version
+        and (isinstance(loaded, dict) and isinstance(loaded.get("models"), list | None))
     )
 
 

@@ -21,16 +21,9 @@ from rlm_mcp.llm.refusals import (
     read_refusal,
     refusal_of,
 )
+from rlm_mcp.llm.speech import OpenAIChat, Speech
 from rlm_mcp.llm.transport import Lanes
-from rlm_mcp.llm.wire import (
-    Dialect,
-    EventLines,
-    ReplyBuilder,
-    Switch,
-    WireReply,
-    chat_request,
-    is_error,
-)
+from rlm_mcp.llm.wire import Dialect, ReplyBuilder, Switch, WireReply, is_error
 from rlm_mcp.types import Message
 
 _REPLY_BYTES = 64 << 20
@@ -66,6 +59,8 @@ class Endpoint:
 
     `url` is shown to people and carries no user name or password. `listed` are the models it is
     known to have, which errors name; `dialects` how it has been found to be spoken to for each.
+    `speech` is the protocol it is asked in, `windows` the windows wanted of its models, in tokens,
+    where the protocol lets one ask for them.
     """
 
     def __init__(
@@ -80,7 +75,9 @@ class Endpoint:
         self.url = shown or clean
         self.listed: tuple[str, ...] = ()
         self._root = clean.removesuffix("/").removesuffix("/v1")
-        self._chat_url = httpx.URL(f"{clean.removesuffix('/')}/chat/completions")
+        self._address = clean.removesuffix("/")
+        self.speech: Speech = OpenAIChat()
+        self.windows: dict[str, int] = {}
         self._key = key
         self._idle_s = idle_s
         self.dialects: dict[str, Dialect] = {}
@@ -107,19 +104,19 @@ class Endpoint:
         """What errors about a request to `model` name."""
         return Target(self.url, model, self.listed, self._key)
 
-    async def fetch(self, path: str, timeout_s: float) -> Fetched:
-        """GET a path below the server's root (the address without `/v1`).
+    async def fetch(self, path: str, timeout_s: float, body: Any = None) -> Fetched:
+        """GET a path below the server's root (the address without `/v1`), or POST a JSON body.
 
         Raises:
             EndpointUnreachable: nothing answered within `timeout_s`.
         """
         try:
             with anyio.fail_after(timeout_s):
-                async with aclosing(
-                    await self._lanes.send("GET", httpx.URL(self._root + path))
-                ) as response:
-                    body = await self._whole_body(response, _PROBE_BYTES)
-                    return Fetched(response.status_code, response.headers, body)
+                url = httpx.URL(self._root + path)
+                method, raw = ("GET", None) if body is None else ("POST", orjson.dumps(body))
+                async with aclosing(await self._lanes.send(method, url, raw)) as response:
+                    page = await self._whole_body(response, _PROBE_BYTES)
+                    return Fetched(response.status_code, response.headers, page)
         except TimeoutError:
             raise self._unreachable(f"no answer within {timeout_s:g} s") from None
         except httpx.RequestError as error:
@@ -142,7 +139,9 @@ class Endpoint:
         """
         dialect, target = self.dialects.get(model, Dialect()), self.target(model)
         while True:
-            body = chat_request(model, messages, max_tokens, dialect, thinking_off)
+            body = self.speech.request(
+                model, messages, max_tokens, dialect, thinking_off, self.windows.get(model)
+            )
             answer = await self._exchange(body, max_tokens)
             if isinstance(answer, WireReply):
                 self.dialects[model] = dialect
@@ -159,7 +158,9 @@ class Endpoint:
         response: httpx.Response | None = None
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + self._idle_s) as idle:
-                response = await self._lanes.send("POST", self._chat_url, body)
+                response = await self._lanes.send(
+                    "POST", httpx.URL(self.speech.url(self._address)), body
+                )
                 async with aclosing(response):
                     return await self._read(response, builder, idle, max_tokens)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
@@ -187,9 +188,9 @@ class Endpoint:
         if not response.is_success:
             body = await self._whole_body(response, _PROBE_BYTES)
             return read_refusal(response.status_code, response.headers, body)
-        if "event-stream" not in response.headers.get("content-type", ""):
+        if self.speech.stream_type not in response.headers.get("content-type", ""):
             return self._whole_reply(await self._whole_body(response, _REPLY_BYTES), builder)
-        lines, received = EventLines(), 0
+        lines, received = self.speech.lines(), 0
         most = inf if max_tokens is None else _CHARS_PER_TOKEN * max_tokens + _CHARS_SPARE
         async for chunk in response.aiter_bytes():
             said = False
@@ -223,7 +224,7 @@ class Endpoint:
             raise self._broke_off(builder) from error
         if is_error(chunk):
             return refusal_of(chunk)
-        builder.add(chunk)
+        builder.add(self.speech.chunk(chunk))
         return None
 
     def _whole_reply(self, body: bytes, builder: ReplyBuilder) -> WireReply | Refusal:
@@ -237,7 +238,7 @@ class Endpoint:
             raise not_the_protocol(self.url, f"sent {kind}") from error
         if is_error(value):
             return refusal_of(value)
-        if not builder.add(value):
+        if not builder.add(self.speech.chunk(value)):
             raise not_the_protocol(self.url, "sent JSON that is no chat reply")
         return builder.finish()
 

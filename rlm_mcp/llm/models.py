@@ -51,10 +51,12 @@ class Models:
 
     Entering it touches no network. Endpoints are looked at when first asked for, and anew once
     one turned out to be gone or to lack its model, so a server that starts late is found.
-    `say` is told what an embedded server is doing while `resolve` waits for it.
+    `say` is told what an embedded server is doing while `resolve` waits for it: to the end, or for
+    `wait_s` seconds.
     """
 
     say: Callable[[str], None] | None = None
+    wait_s: float | None = None
 
     def __init__(
         self,
@@ -93,10 +95,8 @@ class Models:
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
         if (source := self._settings.model_path) is not None:
-            from rlm_mcp.llm.embedded.server import (  # noqa: PLC0415 - few need it
-                EmbeddedServer,
-                Wish,
-            )
+            from rlm_mcp.llm.embedded.server import EmbeddedServer  # noqa: PLC0415 - few need it
+            from rlm_mcp.llm.embedded.sizing import Wish  # noqa: PLC0415 - likewise
 
             wish = Wish(self._settings.context_window, self._settings.concurrency)
             server = EmbeddedServer(source, self._home, wish)
@@ -121,6 +121,8 @@ class Models:
             EndpointError: the endpoint cannot be reached, or has no such model.
         """
         names = (model or self._settings.model, sub_model or self._settings.sub_model)
+        if self._embedded is not None:
+            await self._embedded.address(self.say, self.wait_s)
         async with self._lock:
             await self._look(self._root)
             await self._look_at_subs()
@@ -146,7 +148,7 @@ class Models:
         for server in (*pair.root.servers, *pair.sub.servers):
             endpoint, name = server.connection.endpoint, server.name
             if (endpoint.url, name) not in profiles:
-                profile = await measure(endpoint, name, self._claim(server), bounds)
+                profile = await measure(endpoint, name, await self._claim(server), bounds)
                 await anyio.to_thread.run_sync(keep, self._home, profile)
                 profiles[endpoint.url, name] = profile
         self._pairs.clear()
@@ -188,8 +190,7 @@ class Models:
             raise missing[0]
         return RemoteModel(
             [server for server, _ in found],
-            self._settings.context_window
-            or min((window for _, window in found if window is not None), default=None),
+            min((window for _, window in found if window is not None), default=None),
             price=its_price,
             patience_s=self._patience_s,
             missing=[error.message for error in missing],
@@ -198,32 +199,37 @@ class Models:
     async def _server(self, site: Site, name: str) -> "tuple[Server, int | None]":
         """A model as a site has it, by what is known of it, and its window in tokens."""
         from rlm_mcp.llm.client import Server  # noqa: PLC0415 - needs httpx, see above
-        from rlm_mcp.llm.discover import choose  # noqa: PLC0415 - likewise
+        from rlm_mcp.llm.discover import choose_sized  # noqa: PLC0415 - likewise
 
         connection, found = self._found[site]
-        served = choose(found, connection.endpoint, name)
+        served = await choose_sized(found, connection.endpoint, name)
         window = served.window_tokens
         url = connection.endpoint.url
         profile = await anyio.to_thread.run_sync(kept, self._home, url, served.name)
-        if profile is None:
-            return Server(connection, served.name), window
-        slots = self._settings.concurrency or profile.at_a_time(connection.gate.slots)
-        if slots != connection.gate.slots:
-            connection.gate.resize(slots)
-        told, dialects = profile.dialect, connection.endpoint.dialects
-        known = dialects.get(served.name, told)
-        merges, folds = known.merges or told.merges, known.folds or told.folds
-        dialects[served.name] = replace(known, merges=merges, folds=folds)
-        server = Server(connection, served.name, profile.thinking_off)
-        return server, profile.window_of(window, slots)
+        thinking_off = None
+        if profile is not None:
+            slots = self._settings.concurrency or profile.at_a_time(connection.gate.slots)
+            if slots != connection.gate.slots:
+                connection.gate.resize(slots)
+            window = profile.window_of(window, slots)
+            told, dialects = profile.dialect, connection.endpoint.dialects
+            known = dialects.get(served.name, told)
+            merges, folds = known.merges or told.merges, known.folds or told.folds
+            dialects[served.name] = replace(known, merges=merges, folds=folds)
+            thinking_off = profile.thinking_off
+        window = self._settings.context_window or window
+        if window is not None:
+            connection.endpoint.windows[served.name] = window
+        return Server(connection, served.name, thinking_off), window
 
-    def _claim(self, server: "Server") -> "Claim":
+    async def _claim(self, server: "Server") -> "Claim":
         """What settings and metadata say of a model."""
-        from rlm_mcp.llm.discover import choose  # noqa: PLC0415 - needs httpx, see above
+        from rlm_mcp.llm.discover import choose_sized  # noqa: PLC0415 - needs httpx, see above
         from rlm_mcp.llm.probing import Claim  # noqa: PLC0415 - likewise
 
         found = next(each for where, each in self._found.values() if where is server.connection)
-        told = choose(found, server.connection.endpoint, server.name).window_tokens
+        chosen = await choose_sized(found, server.connection.endpoint, server.name)
+        told = chosen.window_tokens
         slots = self._settings.concurrency or found.slots
         return Claim(self._settings.context_window, told, slots)
 
@@ -261,6 +267,7 @@ class Models:
         profile = await discover.probe(connection.endpoint)
         slots = self._settings.concurrency or profile.slots or discover.UNKNOWN_SLOTS
         connection.gate.resize(slots)
+        connection.endpoint.speech = profile.speech
         connection.endpoint.listed = tuple(each.name for each in profile.models)
         connection.is_stale = profile.problem is not None
         self._found[site] = (connection, profile)
@@ -275,8 +282,7 @@ class Models:
 
         url, key, shown = site.url, site.key, None
         if url is None and self._embedded is not None:
-            patience_s = None if self.say else self._settings.wait_s
-            address = await self._embedded.address(self.say, patience_s)
+            address = await self._embedded.address(self.say, self.wait_s)
             url, key, shown = address.url, address.key, self._embedded.source
         elif url is None:
             servers = self._local_servers or discover.LOCAL_SERVERS

@@ -25,7 +25,7 @@ _TOO_LONG = re.compile(
     "exceed_context_size_error|context_length_exceeded|ContextWindowExceeded"
     "|maximum context length is|exceeds the available context size"
     "|longer than the model's context length|context length of only"
-    "|input length exceeds the context length"
+    "|input length exceeds the context length|prompt is longer than the context length"
 )
 _WINDOW = re.compile(
     r"(?:maximum context length is|exceeds the available context size \("

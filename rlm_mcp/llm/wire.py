@@ -93,19 +93,28 @@ def chat_request(
 
     `thinking_off` is the exception: what is known to turn this model's thinking off.
     """
-    put = dialect.put(messages)
-    if thinking_off == "no_think":
-        put[-1] = replace(put[-1], content=f"{put[-1].content} /no_think")
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [{"role": m.role, "content": m.content} for m in put],
-    }
+    body = chat_body(model, messages, dialect, thinking_off)
     if max_tokens is not None:
         body[dialect.limit_field] = max_tokens
     if dialect.streams:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if thinking_off is not None:
         body |= _SWITCH_FIELDS[thinking_off]
+    return json_bytes(body)
+
+
+def chat_body(
+    model: str, messages: Sequence[Message], dialect: Dialect, thinking_off: Switch | None
+) -> dict[str, Any]:
+    """What every chat protocol has in a request: the model and the messages."""
+    put = dialect.put(messages)
+    if thinking_off == "no_think":
+        put[-1] = replace(put[-1], content=f"{put[-1].content} /no_think")
+    return {"model": model, "messages": [{"role": m.role, "content": m.content} for m in put]}
+
+
+def json_bytes(body: dict[str, Any]) -> bytes:
+    """A request's body as JSON."""
     try:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:

@@ -77,6 +77,7 @@ class App:
             try:
                 async with open_service(self.settings) as service:
                     self._service = service
+                    service.models.wait_s = self.settings.wait_s
                     self._opened.set()
                     if self.settings.resume:
                         await resume_all(service)

@@ -71,8 +71,10 @@ def template(cues: list[str], replies: tuple[Said, ...], slow_start: int) -> str
     delay = f"{{% for each in range({slow_start}) %}}{{% endfor %}}"
     return (
         (delay if slow_start else "")
-        + "{% for each in messages %}<|im_start|>{{ each['role'] }}\n{{ each['content'] }}<|im_end|>\n"
-        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n" + chosen + "{% endif %}"
+        + "{% for each in messages %}<|im_start|>{{ each['role'] }}\n{{ each['content'] }}"
+        "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
+        + chosen
+        + "{% endif %}"
         "{% endif %}"
     )
 

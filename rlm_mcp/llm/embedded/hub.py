@@ -112,7 +112,7 @@ class Download:
                 self.total, self.came = options.get("total"), options.get("initial") or 0
 
             def update(self, n: float | None = 1) -> bool | None:
-                download._look_up()  # noqa: SLF001 - one and the same
+                download._look_up()
                 self.came += n or 0
                 size = f" of {self.total / _GB:.1f}" if self.total else ""
                 download.say(f"downloading {shown}: {self.came / _GB:.1f}{size} GB")

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NoReturn, Self
 
 import anyio
 import anyio.to_thread
@@ -79,9 +79,7 @@ class EmbeddedServer:
         self._tasks.cancel_scope.cancel()
         await self._tasks.__aexit__(kind, error, trace)
 
-    async def address(
-        self, say: Callable[[str], None] | None, patience_s: float | None
-    ) -> Address:
+    async def address(self, say: Callable[[str], None] | None, patience_s: float | None) -> Address:
         """Where it listens, once it does; started now if it is not running.
 
         `say` is told every now and then what it is doing. It goes on after `patience_s` seconds,
@@ -111,35 +109,33 @@ class EmbeddedServer:
 
     async def _keep_running(self) -> None:
         """Have it run until it cannot, or has died too often; then the next one to ask is told."""
-        deaths = list[float]()
-        self._problem = None
+        self._problem, self._port = None, 0
         try:
-            path = await self._file()
-            while True:
-                await self._run(path)
-                now = anyio.current_time()
-                deaths = [*(each for each in deaths if now - each < _WITHIN_S), now]
-                if len(deaths) > _MOST_DEATHS:
-                    raise EndpointFailed(
-                        f"The server of {path.name} has died {len(deaths)} times within an hour"
-                        f"{self._last_words()}",
-                        f"See {self._home / LOG}; a smaller model or window may do.",
-                    )
+            await self._run_on(await self._file())
         except (ModelUnusable, EndpointFailed) as error:
             self._problem = error
         finally:
             self._address, self._is_running = None, False
             self._settled.set()
 
+    async def _run_on(self, path: Path) -> NoReturn:
+        deaths = list[float]()
+        while len(deaths) <= _MOST_DEATHS:
+            await self._run(path)
+            now = anyio.current_time()
+            deaths = [*(each for each in deaths if now - each < _WITHIN_S), now]
+        raise EndpointFailed(
+            f"The server of {path.name} has died {len(deaths)} times within an hour"
+            f"{self._last_words()}",
+            f"See {self._home / LOG}; a smaller model or window may do.",
+        )
+
     async def _file(self) -> Path:
         """The model's file, downloaded if it is on the hub."""
-        path = Path(self.source).expanduser()
-        on_hub = None if path.exists() else _ON_HUB.fullmatch(self.source)
-        if on_hub is None:
-            await anyio.to_thread.run_sync(check, path)
+        found = await anyio.to_thread.run_sync(_locate, self.source)
         if importlib.util.find_spec("xllamacpp") is None:
             raise ModelUnusable("RLM_MODEL_PATH is set, and llama.cpp is not installed.", _INSTALL)
-        return path if on_hub is None else await self._fetch(on_hub["repo"], on_hub["name"])
+        return found if isinstance(found, Path) else await self._fetch(*found)
 
     async def _fetch(self, repo: str, name: str) -> Path:
         try:
@@ -223,3 +219,12 @@ class EmbeddedServer:
             return "."
         errors = re.findall(r"^[\d.]+ E (.*)", tail, re.MULTILINE)
         return f": {' '.join(errors[0].split())}." if errors else "."
+
+
+def _locate(source: str) -> Path | tuple[str, str]:
+    """The file that is meant, or its repository on the hub and its name there."""
+    path = Path(source).expanduser()
+    if not path.exists() and (on_hub := _ON_HUB.fullmatch(source)):
+        return on_hub["repo"], on_hub["name"]
+    check(path)
+    return path

@@ -1,4 +1,4 @@
-"""Runs llama.cpp's own HTTP server on loopback: `llama_child.py MODEL PORT`; says when it serves."""
+"""llama.cpp's own HTTP server on loopback: `llama_child.py MODEL PORT` says when it serves."""
 
 import sys
 import threading

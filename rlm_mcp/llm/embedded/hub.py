@@ -5,6 +5,7 @@ before. `HF_ENDPOINT` and `HF_TOKEN` are the hub's own settings.
 """
 
 import hashlib
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from tqdm.std import tqdm
 from rlm_mcp.errors import ModelUnusable
 from rlm_mcp.llm.embedded.gguf import parts
 
-_GB = 1e9
+_MB = 1e6
 _LOCK_S = 1.0
 _BLOCK_BYTES = 1 << 20
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -70,7 +71,9 @@ class Download:
             lock.release()
 
     def _download(self, repo: str, name: str, place: Path) -> None:
-        told = get_hf_file_metadata(hf_hub_url(repo, name))
+        # Read here, since the client has read it when it was imported.
+        hub = (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
+        told = get_hf_file_metadata(hf_hub_url(repo, name, endpoint=hub), endpoint=hub)
         beside = place.parent / "incoming"
         came = Path(
             hf_hub_download(
@@ -78,6 +81,7 @@ class Download:
                 name,
                 revision=told.commit_hash,
                 local_dir=beside,
+                endpoint=hub,
                 tqdm_class=self._bar(place.name),
             )
         )
@@ -114,8 +118,8 @@ class Download:
             def update(self, n: float | None = 1) -> bool | None:
                 download._look_up()
                 self.came += n or 0
-                size = f" of {self.total / _GB:.1f}" if self.total else ""
-                download.say(f"downloading {shown}: {self.came / _GB:.1f}{size} GB")
+                size = f" of {self.total / _MB:,.0f}" if self.total else ""
+                download.say(f"downloading {shown}: {self.came / _MB:,.0f}{size} MB")
                 return None
 
         return Bar

@@ -26,6 +26,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from rlm_mcp.errors import EndpointBusy, EndpointFailed, ModelUnusable
 from rlm_mcp.llm.embedded.gguf import check
 from rlm_mcp.llm.embedded.sizing import Wish
+from rlm_mcp.tasks import background
 
 LOG = "llama-server.log"
 _PROGRAM = "rlm_mcp.llm.embedded.child"
@@ -64,10 +65,10 @@ class EmbeddedServer:
         self._problem: EndpointFailed | ModelUnusable | None = None
         self._settled = anyio.Event()
         self._is_running = False
-        self._tasks = anyio.create_task_group()
+        self._life = background()
 
     async def __aenter__(self) -> Self:
-        await self._tasks.__aenter__()
+        self._tasks = await self._life.__aenter__()
         return self
 
     async def __aexit__(
@@ -76,8 +77,7 @@ class EmbeddedServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._tasks.cancel_scope.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        await self._life.__aexit__(kind, error, trace)
 
     async def address(self, say: Callable[[str], None] | None, patience_s: float | None) -> Address:
         """Where it listens, once it does; started now if it is not running.
@@ -163,6 +163,8 @@ class EmbeddedServer:
             )
         try:
             told = await self._report(child, path)
+            if told is None and self._address is not None:
+                return
             if told is None:
                 raise EndpointFailed(
                     f"The server of {path.name} ended while it started{self._last_words()}",

@@ -38,7 +38,8 @@ _KNOWN_FIELDS = {
 class Quirks:
     """The switches. The window itself and the slots are arguments of `serve`.
 
-    `vendor`: whose metadata pages it has and whose words it refuses with.
+    `vendor`: whose metadata pages it has and whose words it refuses with. `ollama_native` has
+    Ollama's own chat API beside the OpenAI one, `ollama` the latter alone.
     `claims`: the window these pages tell, where they tell one: the true one, a number, nothing.
     `overflow`: a prompt beyond the window is refused, or its beginning dropped without a word.
     `shares_context`: the slots have the window together; requests in flight whose prompts are
@@ -92,7 +93,8 @@ class Quirks:
             status = 500 if self.vendor == "llamacpp" else 400
             return ScriptedReply(raw=vendors.error(self.vendor, misplaced, status), status=status)
         prompt = count_prompt(messages)
-        if window_tokens is None or prompt <= window_tokens or self.overflow == "truncate":
+        cuts = self.overflow == "truncate" and asked.get("truncate") is not False
+        if window_tokens is None or prompt <= window_tokens or cuts:
             return None
         return vendors.overflow(self.vendor, prompt, window_tokens)
 

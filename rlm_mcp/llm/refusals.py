@@ -32,12 +32,13 @@ _WINDOW = re.compile(
     r"|longer than the model's context length \(|context length of only) ?(\d+)"
 )
 _PROMPT = re.compile(
-    r"(?:request|input) \((\d+) tokens\)|\((\d+) in the messages|resulted in (\d+) tokens"
+    r"(?:request|input) \((\d+) tokens\)|requested about (\d+) tokens"
+    r"|\((\d+) in the messages|resulted in (\d+) tokens"
     r"|your request has (\d+) input tokens|keep the first (\d+) tokens"
 )
 _MODEL_UNKNOWN = re.compile(
-    r"\bmodel\b[^.]{0,120}(?:not found|not exist)|(?:invalid|unknown) model|model_not_found"
-    r"|pinned to .* requested",
+    r"\bmodel\b[^.]{0,120}(?:not found|not exist)|(?:invalid|unknown|not a valid) model"
+    r"|model_not_found|pinned to .* requested",
     re.IGNORECASE,
 )
 

@@ -1,13 +1,15 @@
 """Scripts: what a scripted model says, and how its tokens are counted."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import orjson
 
 from rlm_mcp.types import Message
+
+_PIECE_CHARS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,11 @@ def count_tokens(text: str) -> int:
 def count_prompt(messages: Sequence[Message]) -> int:
     """Scripted tokens of a prompt: the sum over its messages."""
     return sum(count_tokens(message.content) for message in messages)
+
+
+def pieces(text: str) -> Iterator[str]:
+    """A text as it is streamed."""
+    return (text[at : at + _PIECE_CHARS] for at in range(0, len(text), _PIECE_CHARS))
 
 
 def cut(reply: ScriptedReply, max_tokens: int | None) -> ScriptedReply:

@@ -12,13 +12,12 @@ import orjson
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteStream
 
-from rlm_mcp.llm import vendors
+from rlm_mcp.llm import scripted_ollama, vendors
 from rlm_mcp.llm.quirks import Quirks, Thinking
-from rlm_mcp.llm.script import Ledger, Player, Script, ScriptedReply, count_prompt, cut
+from rlm_mcp.llm.script import Ledger, Player, Script, ScriptedReply, count_prompt, cut, pieces
 from rlm_mcp.types import Message
 
 _HEAD_BYTES = 64 << 10
-_PIECE_CHARS = 256
 _TRICKLE_S = 0.05
 _GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
@@ -111,26 +110,33 @@ class ScriptedServer:
         """Send the reply to one request; False if the connection must not be used again."""
         route = (request.method, request.path.partition("?")[0])
         if route == ("POST", "/v1/chat/completions"):
-            return await self._chat(request.body, stream)
-        page = self._pages.get(route[1]) if request.method == "GET" else None
+            asked = orjson.loads(request.body)
+            return await self._chat(asked, self._window_tokens, stream)
+        if route == ("POST", scripted_ollama.CHAT) and scripted_ollama.SHOW in self._pages:
+            sent = orjson.loads(request.body)
+            window = scripted_ollama.window_of(sent, self._window_tokens)
+            return await self._chat(scripted_ollama.as_completion(sent), window, stream)
+        is_page = route[0] == "GET" or route[1] == scripted_ollama.SHOW
+        page = self._pages.get(route[1]) if is_page else None
         missing = _whole(404, vendors.detail("Not Found"))
         await stream.send(missing if page is None else _whole(200, page))
         return True
 
-    async def _chat(self, body: bytes, stream: BufferedByteStream) -> bool:
-        asked = orjson.loads(body)
+    async def _chat(
+        self, asked: dict[str, Any], window: int | None, stream: BufferedByteStream
+    ) -> bool:
         name = asked["model"]
         if name not in self._players:
-            message = f"The model `{name}` does not exist."
-            await stream.send(_whole(404, orjson.dumps({"error": {"message": message}})))
+            words = f"The model `{name}` does not exist."
+            await stream.send(_whole(404, vendors.error(self._quirks.vendor, words, 404)))
             return True
         messages = tuple(Message(each["role"], each["content"]) for each in asked["messages"])
         self.requests.append(messages)
-        if refusal := self._refusal(messages, asked):
+        if refusal := self._refusal(messages, asked, window):
             self.ledger.fail(name)
             await stream.send(_whole(refusal.status, refusal.error_body))
             return True
-        seen = self._quirks.seen(messages, self._window_tokens)
+        seen = self._quirks.seen(messages, window)
         async with self._in_flight(count_prompt(seen)) as spilt:
             reply = self._quirks.dressed(await self._players[name].reply(seen, None), seen, asked)
             reply = cut(reply, asked.get("max_tokens") or asked.get("max_completion_tokens"))
@@ -146,12 +152,12 @@ class ScriptedServer:
         return reply.fault is None
 
     def _refusal(
-        self, messages: tuple[Message, ...], asked: dict[str, Any]
+        self, messages: tuple[Message, ...], asked: dict[str, Any], window: int | None
     ) -> ScriptedReply | None:
         if self._loads:
             self._loads -= 1
             return ScriptedReply("Loading model", status=503)
-        return self._quirks.refusal(messages, asked, self._window_tokens)
+        return self._quirks.refusal(messages, asked, window)
 
     @asynccontextmanager
     async def _in_flight(self, tokens: int) -> AsyncIterator[anyio.Event]:
@@ -224,6 +230,10 @@ def _reply_bytes(
 ) -> bytes:
     if reply.status != 200 or reply.raw is not None:
         return _whole(reply.status, reply.error_body, reply.headers)
+    if scripted_ollama.NATIVE in asked:
+        body = scripted_ollama.reply_body(asked, reply, usage)
+        kind = "application/x-ndjson" if asked["stream"] else "application/json"
+        return _whole(200, body, {"content-type": kind, **reply.headers})
     field = "reasoning" if thinking == "reasoning" else "reasoning_content"
     head = {"id": "scripted", "created": 0, "model": asked["model"]}
     if asked.get("stream"):
@@ -241,15 +251,11 @@ def _reply_bytes(
 
 def _choices(reply: ScriptedReply, field: str) -> Iterator[dict[str, Any]]:
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None}]
-    deltas += [{field: piece} for piece in _pieces(reply.reasoning)]
-    deltas += [{"content": piece} for piece in _pieces(reply.text)]
+    deltas += [{field: piece} for piece in pieces(reply.reasoning)]
+    deltas += [{"content": piece} for piece in pieces(reply.text)]
     for delta in deltas:
         yield {"choices": [{"index": 0, "finish_reason": None, "delta": delta}]}
     yield {"choices": [{"index": 0, "finish_reason": reply.finish_reason, "delta": {}}]}
-
-
-def _pieces(text: str) -> Iterator[str]:
-    return (text[at : at + _PIECE_CHARS] for at in range(0, len(text), _PIECE_CHARS))
 
 
 def _whole(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import orjson
 
+from rlm_mcp.llm import scripted_ollama
 from rlm_mcp.llm.script import ScriptedReply
 
 Vendor = Literal[
@@ -13,6 +14,7 @@ Vendor = Literal[
     "vllm",
     "sglang",
     "ollama",
+    "ollama_native",
     "lmstudio",
     "litellm",
     "openrouter",
@@ -40,9 +42,16 @@ def pages(
         case "sglang":
             limits = {"context_length": window, "max_running_requests": slots}
             found["/get_server_info"] = limits
-        case "ollama":
+        case "ollama" | "ollama_native":
             loaded = [{"name": name, "model": name} | _window(window) for name in models]
             found["/api/ps"] = {"models": loaded}
+            if vendor == "ollama_native":
+                found["/api/version"] = {"version": "0.40.0"}
+                found[scripted_ollama.SHOW] = {
+                    "parameters": "",
+                    "model_info": {"llama.context_length": scripted_ollama.LONGEST_WINDOW},
+                    "capabilities": ["completion", "thinking"],
+                }
         case "lmstudio":
             length = {} if window is None else {"loaded_context_length": window}
             found["/api/v0/models"] = {
@@ -89,6 +98,9 @@ def overflow(vendor: Vendor, prompt: int, window: int) -> ScriptedReply:
         case "ollama":
             kind = {"type": "invalid_request_error"}
             words = "the input length exceeds the context length"
+        case "ollama_native":
+            kind = {}
+            words = "the prompt is longer than the context length currently available to the model"
         case "lmstudio":
             # With status 200, as reported for it (lmstudio-bug-tracker 2322).
             words = (
@@ -118,7 +130,9 @@ def spilt() -> ScriptedReply:
 
 
 def error(vendor: Vendor, words: str, status: int, **fields: object) -> bytes:
-    """An error body: SGLang's stands bare, those of the others under `error`."""
+    """An error body: SGLang's stands bare, Ollama's is a text, the others' lie under `error`."""
+    if vendor == "ollama_native":
+        return orjson.dumps({"error": words})
     inner = {"message": words, "code": status, **fields}
     return orjson.dumps({"object": "error", **inner} if vendor == "sglang" else {"error": inner})
 
@@ -139,7 +153,7 @@ def _entry(vendor: Vendor, name: str, window: int | None) -> dict[str, Any]:
             return entry | {"meta": {"n_ctx": window, "n_ctx_train": 4 * window}}
         case "openrouter":
             return entry | _window(window)
-        case "ollama" | "lmstudio" | "litellm" | "openai":
+        case "ollama" | "ollama_native" | "lmstudio" | "litellm" | "openai":
             return entry
 
 

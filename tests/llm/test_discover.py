@@ -99,6 +99,21 @@ ENDPOINTS = {
         {MODELS: listing({"id": "cohere/rerank-4"}, {"id": "x/y", "context_length": 131072})},
         ("x/y", 131072, 4),
     ),
+    "SGLang as documented": (
+        {MODELS: recorded("sglang/models"), "/get_server_info": recorded("sglang/server_info")},
+        ("tiny", 40960, 48),
+    ),
+    "LM Studio as documented": (
+        {
+            MODELS: recorded("lmstudio/models"),
+            "/api/v0/models": recorded("lmstudio/api_v0_models"),
+        },
+        ("tiny", 8192, 4),
+    ),
+    "OpenRouter as documented": (
+        {MODELS: recorded("openrouter/models")},
+        ("someone/tiny", 131072, 4),
+    ),
     "nonsense where numbers belong": (
         {
             MODELS: listing(

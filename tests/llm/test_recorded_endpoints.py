@@ -1,4 +1,4 @@
-"""What real servers were recorded to send, served again over HTTP, and what a model makes of it."""
+"""What servers were recorded or are documented to send, served over HTTP, and what comes of it."""
 
 from contextlib import asynccontextmanager
 
@@ -44,6 +44,16 @@ REPLIES = {
     "litellm/stream_plain": ("FINAL(42)", "", "stop", ESTIMATED),
     "litellm/stream_usage": ("OK", "", "stop", (24, 3, 23)),
     "litellm/stream_length": ("FINAL", "", "length", (24, 5, 23)),
+    "vllm-think/chat": ("FINAL(42)", THOUGHT, "stop", (26, 32, None)),
+    "vllm-think/stream": ("FINAL(42)", THOUGHT, "stop", (26, 32, None)),
+    "litellm/chat_reasoning": ("FINAL(42)", THOUGHT, "stop", (26, 32, None)),
+    "sglang/chat_reasoning": ("FINAL(42)", THOUGHT, "stop", (26, 32, None)),
+    "sglang/stream_usage": ("FINAL(42)", THOUGHT, "stop", (26, 32, 16)),
+    "lmstudio/chat_reasoning": ("FINAL(42)", THOUGHT, "stop", (26, 32, None)),
+    "lmstudio/stream_usage": ("FINAL(42)", THOUGHT, "stop", (26, 32, None)),
+    "openrouter/chat_reasoning": ("FINAL(42)", THOUGHT, "stop", (26, 32, 0)),
+    "openrouter/stream_usage": ("FINAL(42)", THOUGHT, "stop", (26, 32, None)),
+    "ollama-v1/chat_reasoning": ("FINAL(42)", THOUGHT, "stop", (26, 32, None)),
     "llama-cpp-python/chat_scripted": ("FINAL(42)", "", "stop", (34, 9, None)),
     "llama-cpp-python/chat_length": ("FINAL", "", "length", (34, 5, None)),
     "llama-cpp-python/stream_plain": ("FINAL(42)", "", "stop", ESTIMATED),
@@ -79,6 +89,18 @@ REFUSALS = {
     "litellm/err_no_key": (EndpointFailed, "500: Internal Server Error"),
     "litellm/err_no_messages": (EndpointRefused, "Missing required parameter"),
     "litellm/err_unknown_model": (ModelUnknown, "no model 'tiny'"),
+    "vllm-think/chat_length": (ReplyEmpty, "5 tokens on thinking alone"),
+    "vllm/err_busy": (EndpointBusy, "(503): The engine is currently busy"),
+    "litellm/err_busy": (EndpointBusy, "(429): litellm.RateLimitError"),
+    "sglang/err_busy": (EndpointBusy, "(503): The request queue is full"),
+    "sglang/err_busy_stream": (EndpointBusy, "(503): The request queue is full"),
+    "lmstudio/stream_empty": (EndpointFailed, "sent an empty reply"),
+    "openrouter/err_mid_stream": (EndpointBusy, "(502): Provider disconnected"),
+    "openrouter/err_in_body": (EndpointBusy, "(502): Provider returned error"),
+    "openrouter/err_unknown_model": (ModelUnknown, "no model 'tiny'"),
+    "openrouter/err_busy": (EndpointBusy, "(429): Rate limit exceeded"),
+    "ollama-v1/err_unknown_model": (ModelUnknown, "no model 'tiny'"),
+    "ollama-v1/err_busy": (EndpointBusy, "(503): server busy"),
     "llama-cpp-python/err_bad_grammar": (EndpointUnreachable, "without a reply"),
     "llama-cpp-python/err_bad_json": (EndpointFailed, "500: Internal Server Error"),
     "llama-cpp-python/err_ctx_overflow_stream": (EndpointFailed, "sent an empty reply"),
@@ -93,6 +115,9 @@ OVERFLOWS = {
     "llamacpp/err_ctx_overflow_stream": (4115, 2048),
     "litellm/err_ctx_overflow": (4115, 2048),
     "llama-cpp-python/err_ctx_overflow": (4125, 2048),
+    "sglang/err_ctx_overflow": (61709, 40960),
+    "lmstudio/err_ctx_overflow": (9019, 8192),
+    "openrouter/err_ctx_overflow": (200000, 131072),
     "vllm/err_ctx_overflow": (None, 2048),
     "vllm/err_ctx_overflow_stream": (None, 2048),
 }
@@ -139,6 +164,14 @@ async def test_a_recorded_refusal_becomes_one_clear_error(exchange):
     if kind is ReplyEmpty:
         assert caught.value.usage.calls == 1
         assert caught.value.usage.cost == caught.value.usage.tokens > 0
+
+
+@pytest.mark.parametrize("exchange", ["litellm/err_busy", "openrouter/err_busy"])
+async def test_a_recorded_wait_is_kept_to_under_either_name(exchange):
+    async with playing(exchange) as model:
+        with pytest.raises(EndpointBusy) as caught:
+            await model.complete(HELLO, max_tokens=100)
+    assert caught.value.retry_after_s == 7
 
 
 @pytest.mark.parametrize("exchange", OVERFLOWS)

@@ -16,7 +16,7 @@ CHAT = "/v1/chat/completions"
 
 Answer = bytes | Callable[[BufferedByteStream], Awaitable[None]]
 NOT_FOUND = b'HTTP/1.1 404 Not Found\r\ncontent-length: 22\r\n\r\n{"detail":"Not Found"}'
-WITHOUT_SLOTS = {"ollama", "lmstudio", "litellm", "openrouter", "openai"}
+WITHOUT_SLOTS = {"ollama", "ollama_native", "lmstudio", "litellm", "openrouter", "openai"}
 GONE = (anyio.EndOfStream, anyio.BrokenResourceError)
 
 

@@ -148,7 +148,7 @@ async def test_nobody_else_may_use_it_and_its_log_is_the_users_own(model_file, o
 async def test_it_is_gone_when_its_parent_is_killed(model_file, own_environment):
     command = [sys.executable, "-c", HELD, str(model_file), str(own_environment)]
     with anyio.fail_after(WITHIN_S):
-        async with await anyio.open_process(command, stderr=None) as parent:
+        async with await anyio.open_process(command) as parent:
             assert (await parent.stdout.receive()).startswith(b"http://127.0.0.1:")
             ours = children(parent.pid)
             os.kill(parent.pid, signal.SIGKILL)
@@ -156,6 +156,21 @@ async def test_it_is_gone_when_its_parent_is_killed(model_file, own_environment)
             await until_gone(*ours)
 
     assert len(ours) == 1
+
+
+@runs_it
+async def test_it_is_gone_when_its_parent_is_killed_while_it_loads(tmp_path, own_environment):
+    slow = write_model(tmp_path / "slow.gguf", Said("true", "Ready."), slow_start=100_000)
+    command = [sys.executable, "-c", HELD, str(slow), str(own_environment)]
+    with anyio.fail_after(WITHIN_S):
+        async with await anyio.open_process(command) as parent:
+            while not (ours := children(parent.pid)):
+                await anyio.sleep(0.01)
+            while b"llama" not in told_to_all(ours[0], "maps"):
+                await anyio.sleep(0.01)
+            os.kill(parent.pid, signal.SIGKILL)
+            await parent.wait()
+            await until_gone(*ours)
 
 
 @runs_it
@@ -205,6 +220,17 @@ async def test_who_does_not_wait_to_the_end_is_told_what_it_is_doing(model_file,
 
     assert caught.value.message == f"{model_file} is not ready yet: starting."
     assert f"loading {model_file.name}" in said
+
+
+@runs_it
+async def test_a_call_with_little_patience_is_told_and_the_next_finds_it_ready(settings):
+    with anyio.fail_after(WITHIN_S):
+        async with Models(settings) as models:
+            models.wait_s = 0.0
+            with pytest.raises(EndpointBusy):
+                await models.resolve()
+            models.wait_s = None
+            assert (await models.resolve()).root.name == "scripted"
 
 
 @runs_it

@@ -39,7 +39,7 @@ def main() -> NoReturn:
     except ModelUnusable as error:
         told, server = {"problem": error.message, "hint": error.hint}, None
     except RuntimeError:
-        told, server = {"problem": f"llama.cpp cannot run {order['path']}."}, None
+        told, server = {"problem": f"llama.cpp cannot run {order['path']}"}, None
     json.dump(told, report)
     report.write("\n")
     report.flush()

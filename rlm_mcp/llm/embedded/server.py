@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, Self
@@ -32,7 +32,7 @@ LOG = "llama-server.log"
 _PROGRAM = "rlm_mcp.llm.embedded.child"
 _ON_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+):(?P<name>[^:]+\.gguf)")
 _REPORT_BYTES = 64 << 10
-_LOG_BYTES, _TAIL_BYTES = 1 << 20, 4096
+_LOG_BYTES = 1 << 20
 _LOOK_S = 0.25
 _END_S = 5.0
 _MOST_DEATHS, _WITHIN_S = 3, 3600.0
@@ -44,7 +44,7 @@ class Address:
     """Where it listens, and the key it takes."""
 
     url: str
-    key: str
+    key: str = field(repr=False)
 
 
 class EmbeddedServer:
@@ -60,7 +60,7 @@ class EmbeddedServer:
         self._home = home
         self._wish = wish
         self._key = secrets.token_urlsafe(32)
-        self._port = 0
+        self._port = self._log_start = 0
         self._address: Address | None = None
         self._problem: EndpointFailed | ModelUnusable | None = None
         self._settled = anyio.Event()
@@ -159,7 +159,10 @@ class EmbeddedServer:
         self._say(f"loading {path.name}")
         with await anyio.to_thread.run_sync(self._open_log) as log:
             child = await anyio.open_process(
-                [sys.executable, "-P", "-m", _PROGRAM], stdin=subprocess.PIPE, stderr=log
+                [sys.executable, "-P", "-m", _PROGRAM],
+                stdin=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us; it ends with us
             )
         try:
             told = await self._report(child, path)
@@ -170,9 +173,11 @@ class EmbeddedServer:
                     f"The server of {path.name} ended while it started{self._last_words()}",
                     f"See {self._home / LOG}.",
                 )
+            if "hint" in told:
+                raise ModelUnusable(told["problem"], told["hint"])
             if "problem" in told:
-                hint = told.get("hint") or f"See {self._home / LOG}."
-                raise ModelUnusable(f"{told['problem'].rstrip('.')}{self._last_words()}", hint)
+                words = f"{told['problem']}{self._last_words()}"
+                raise ModelUnusable(words, f"See {self._home / LOG}.")
             self._port = int(told["url"].rpartition(":")[2])
             self._address = Address(f"{told['url']}/v1", self._key)
             self._settled.set()
@@ -209,17 +214,18 @@ class EmbeddedServer:
         """The log, for this user only; begun anew once it is long."""
         self._home.mkdir(parents=True, exist_ok=True)
         path = self._home / LOG
-        is_long = path.exists() and path.stat().st_size > _LOG_BYTES
-        flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if is_long else os.O_APPEND)
+        length = path.stat().st_size if path.exists() else 0
+        self._log_start = length if length < _LOG_BYTES else 0
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if self._log_start else os.O_TRUNC)
         return os.fdopen(os.open(path, flags, 0o600), "ab")
 
     def _last_words(self) -> str:
-        """`: ` and the last error of the log, or a full stop."""
+        """`: ` and the first error that the log has since the start, or a full stop."""
         try:
-            tail = (self._home / LOG).read_bytes()[-_TAIL_BYTES:].decode("utf-8", "replace")
+            log = (self._home / LOG).read_bytes()[self._log_start :].decode("utf-8", "replace")
         except OSError:
             return "."
-        errors = re.findall(r"^[\d.]+ E (.*)", tail, re.MULTILINE)
+        errors = re.findall(r"^[\d.]+ E (.*)", log, re.MULTILINE)
         return f": {' '.join(errors[0].split())}." if errors else "."
 
 

@@ -97,7 +97,10 @@ def _free_bytes() -> int | None:
     free = int(told["MemAvailable"].split()[0]) << 10
     limit, used = _text(_CGROUP / "memory.max"), _text(_CGROUP / "memory.current")
     if limit.isdecimal() and used.isdecimal():
-        free = min(free, max(0, int(limit) - int(used)))
+        # Files read lately count as used, and are given up when memory is wanted: the model too.
+        parts = dict(line.split() for line in _text(_CGROUP / "memory.stat").splitlines())
+        files = sum(int(parts.get(f"{kind}_file", 0)) for kind in ("active", "inactive"))
+        free = min(free, max(0, int(limit) - int(used) + files))
     return free
 
 

@@ -128,6 +128,25 @@ async def test_settings_size_it(settings):
 
 
 @runs_it
+async def test_what_was_measured_of_it_is_known_again_on_another_port(settings):
+    small = settings.model_copy(update={"context_window": 2048, "concurrency": 2})
+    with anyio.fail_after(WITHIN_S):
+        async with Models(small) as models:
+            (measured,) = await models.measure()
+        async with Models(small) as models:
+            root = (await models.resolve()).root
+            known = await models.kept(root)
+
+    assert known == measured
+    assert (measured.window_tokens, measured.overflow, measured.shares_context) == (
+        2048,
+        None,
+        False,
+    )
+    assert (measured.usage, measured.chars_per_token) == ("reported", 1.0)
+
+
+@runs_it
 async def test_nobody_else_may_use_it_and_its_log_is_the_users_own(model_file, own_environment):
     with anyio.fail_after(WITHIN_S):
         async with server_of(model_file, own_environment) as server:

@@ -216,7 +216,7 @@ class EmbeddedServer:
         path = self._home / LOG
         length = path.stat().st_size if path.exists() else 0
         self._log_start = length if length < _LOG_BYTES else 0
-        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if self._log_start else os.O_TRUNC)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if self._log_start else os.O_TRUNC)
         return os.fdopen(os.open(path, flags, 0o600), "ab")
 
     def _last_words(self) -> str:

@@ -3,12 +3,12 @@
 import sys
 import threading
 
-import xllamacpp
-
 SLOTS, WINDOW = 4, 32_768
 
 
 def main():
+    import xllamacpp  # here, for the tests take our numbers where it is not installed
+
     model, port = sys.argv[1:]
     asked = xllamacpp.CommonParams()
     asked.model.path = model

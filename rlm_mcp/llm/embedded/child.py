@@ -45,7 +45,8 @@ def main() -> NoReturn:
     report.flush()
     if server is not None:
         threading.Event().wait()
-    os._exit(1)
+    # Not at once: what llama.cpp has to say is written to the log at the end.
+    sys.exit(1)
 
 
 def _end_with_parent(parent: int) -> None:
@@ -58,7 +59,8 @@ def _end_with_parent(parent: int) -> None:
 
 
 def _end_with_input() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):
+        pass
     os._exit(0)
 
 

@@ -176,6 +176,8 @@ class EmbeddedServer:
             if "hint" in told:
                 raise ModelUnusable(told["problem"], told["hint"])
             if "problem" in told:
+                with anyio.move_on_after(_END_S):
+                    await child.wait()
                 words = f"{told['problem']}{self._last_words()}"
                 raise ModelUnusable(words, f"See {self._home / LOG}.")
             self._port = int(told["url"].rpartition(":")[2])

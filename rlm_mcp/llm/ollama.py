@@ -99,7 +99,7 @@ async def wanted_window(endpoint: Endpoint, model: str, loaded_tokens: int | Non
     """The window to ask for: what the model has now or its Modelfile says, 16,384 at the least.
 
     Never more than the model was made for. `loaded_tokens` is the window it is in memory with, and
-    the answer where Ollama tells nothing of it.
+    the answer where nothing is told of the model, as by servers that only look like Ollama.
     """
     try:
         told = (await endpoint.fetch(_SHOW, _SHOW_S, {"model": model})).json
@@ -113,6 +113,8 @@ async def wanted_window(endpoint: Endpoint, model: str, loaded_tokens: int | Non
         for key, value in (facts.items() if isinstance(facts, dict) else ())
         if key.endswith(".context_length") and isinstance(value, int)
     ]
+    if not longest:
+        return loaded_tokens
     written = _NUM_CTX.search(str(told.get("parameters") or ""))
     window = max(loaded_tokens or 0, int(written[1]) if written else 0, LEAST_WINDOW)
     return min([window, *longest])

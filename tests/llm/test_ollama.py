@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
-from wire_server import raw_server, recorded, silence, then
+from wire_server import raw_server, recorded, reply, silence, then
 
 from rlm_mcp.errors import (
     EndpointBusy,
@@ -117,6 +117,7 @@ async def test_a_documented_refusal_becomes_one_clear_error(own_environment, exc
         ({SHOW: recorded("ollama/show_num_ctx")}, {}, 65536),
         ({SHOW: recorded("ollama/show_small")}, {}, 8192),
         ({SHOW: recorded("ollama/err_unknown_model")}, {}, 4096),
+        ({SHOW: reply(200, b'{"model_info": {}}')}, {}, 4096),
         ({}, {"context_window": 20_000}, 20_000),
     ],
 )

@@ -30,11 +30,16 @@
     │   ├── UnknownSession      never minted, or expired
     │   ├── TooManySessions     the cap is reached
     │   └── StaleEpoch          a newer incarnation owns this session
-    └── RunError
-        ├── UnknownRun          no such run in the journal
-        ├── RunInterrupted      the process that ran it has ended
-        ├── RunBroken           a fault of ours ended it
-        └── JournalFailed       the journal cannot be written or read
+    ├── RunError
+    │   ├── UnknownRun          no such run in the journal
+    │   ├── RunInterrupted      the process that ran it has ended
+    │   ├── RunBroken           a fault of ours ended it
+    │   └── JournalFailed       the journal cannot be written or read
+    └── ClientError
+        ├── ServerMissing       the command of an entry cannot be started
+        ├── ServerEnded         it ended before it had answered
+        ├── ServerSilent        it did not answer in time
+        └── NotAnMcpServer      what it answers is not MCP
 
 A spent budget and an exception in model-written code are values, not errors.
 """
@@ -226,3 +231,23 @@ class RunBroken(RunError):
 
 class JournalFailed(RunError):
     """The journal cannot be written or read."""
+
+
+class ClientError(RlmError):
+    """An MCP client cannot be set up, or what it is set up with does not work."""
+
+
+class ServerMissing(ClientError):
+    """The command that a client is to start does not exist or may not be run."""
+
+
+class ServerEnded(ClientError):
+    """The server ended before it had answered."""
+
+
+class ServerSilent(ClientError):
+    """The server did not answer in time."""
+
+
+class NotAnMcpServer(ClientError):
+    """What the command says is not MCP."""

@@ -20,6 +20,7 @@ BOTTOM = {
     "words",
 }  # fmt: skip
 ARROWS = {
+    "clients": {"clients"},
     "contexts": {"contexts"},
     "llm": {"llm"},
     "repl": {"repl"},
@@ -32,6 +33,7 @@ ARROWS = {
     "evals": {"evals", "library", "service", "engine", "runs", "llm"},
     "cli": {
         "cli",
+        "clients",
         "evals",
         "library",
         "server",

@@ -36,6 +36,10 @@
     │   ├── RunBroken           a fault of ours ended it
     │   └── JournalFailed       the journal cannot be written or read
     └── ClientError
+        ├── ClientUnknown       no client of that name
+        ├── ConfigUnreadable    its file is not what the client could read
+        ├── ConfigUnwritable    its file cannot be written, or changed meanwhile
+        ├── EntryTaken          its entry of that name starts something else
         ├── ServerMissing       the command of an entry cannot be started
         ├── ServerEnded         it ended before it had answered
         ├── ServerSilent        it did not answer in time
@@ -235,6 +239,22 @@ class JournalFailed(RunError):
 
 class ClientError(RlmError):
     """An MCP client cannot be set up, or what it is set up with does not work."""
+
+
+class ClientUnknown(ClientError):
+    """No client of that name is known."""
+
+
+class ConfigUnreadable(ClientError):
+    """A client's file is not what the client could read; the message says where."""
+
+
+class ConfigUnwritable(ClientError):
+    """A client's file cannot be written, or somebody else has written it meanwhile."""
+
+
+class EntryTaken(ClientError):
+    """A client's entry of that name starts something else."""
 
 
 class ServerMissing(ClientError):

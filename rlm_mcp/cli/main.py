@@ -6,11 +6,13 @@ import sys
 import click
 
 from rlm_mcp.cli.ask import ask
+from rlm_mcp.cli.bundle import bundle
 from rlm_mcp.cli.demo import demo
 from rlm_mcp.cli.doctor import doctor
 from rlm_mcp.cli.evals import evaluate
 from rlm_mcp.cli.exporting import export_spans
 from rlm_mcp.cli.grade import grade
+from rlm_mcp.cli.install import install, uninstall
 from rlm_mcp.cli.purge import purge
 from rlm_mcp.cli.serve import serve
 from rlm_mcp.cli.traces import traces
@@ -34,7 +36,19 @@ def command(context: click.Context) -> None:
         context.invoke(serve)
 
 
-for subcommand in (serve, ask, demo, doctor, grade, traces, purge, evaluate):
+for subcommand in (
+    serve,
+    install,
+    uninstall,
+    ask,
+    demo,
+    doctor,
+    grade,
+    traces,
+    purge,
+    evaluate,
+    bundle,
+):
     command.add_command(subcommand)
 
 

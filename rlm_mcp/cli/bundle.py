@@ -1,0 +1,66 @@
+"""`rlm-mcp bundle`: this package as one file that Claude Desktop installs at a double click."""
+
+import json
+import zipfile
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import click
+
+import rlm_mcp
+
+PROJECT = """\
+[build-system]
+requires = ["hatchling>=1.27"]
+build-backend = "hatchling.build"
+
+[project]
+name = "rlm-mcp"
+version = "{version}"
+requires-python = "{python}"
+dependencies = {dependencies}
+
+[project.scripts]
+rlm-mcp = "rlm_mcp.cli.main:main"
+
+[tool.hatch.build.targets.wheel]
+packages = ["rlm_mcp"]
+"""
+# Two bundles of one version are the same, bit for bit.
+STAMP = (1980, 1, 1, 0, 0, 0)
+
+
+@click.command()
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="rlm-mcp.mcpb")
+def bundle(*, path: Path) -> int:
+    """Write an MCP bundle: a file that Claude Desktop installs at a double click.
+
+    It holds this package's source; uv, which Claude Desktop brings, fetches what it depends on.
+    """
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted(contents().items()):
+            archive.writestr(zipfile.ZipInfo(name, STAMP), content, zipfile.ZIP_DEFLATED)
+    click.echo(f"{path} written. Open it with Claude Desktop.")
+    return 0
+
+
+def contents() -> dict[str, bytes]:
+    """The files of the bundle by name: manifest, project, and the package itself."""
+    from rlm_mcp.clients.published import PYTHON, manifest
+    from rlm_mcp.server.tools import TOOLS
+
+    package = Path(rlm_mcp.__file__).parent
+    needed = [each for each in requires("rlm-mcp") or () if "extra ==" not in each]
+    project = PROJECT.format(
+        version=version("rlm-mcp"), python=PYTHON, dependencies=json.dumps(needed, indent=2)
+    )
+    described = manifest({name: tool.description for name, tool in TOOLS.items()})
+    files = {
+        f"rlm_mcp/{path.relative_to(package).as_posix()}": path.read_bytes()
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    return files | {
+        "manifest.json": json.dumps(described, indent=2).encode() + b"\n",
+        "pyproject.toml": project.encode(),
+    }

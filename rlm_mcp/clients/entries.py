@@ -3,14 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import AbstractTable
-
-from rlm_mcp.clients import splice
+from rlm_mcp.clients import splice, tables
 from rlm_mcp.clients.formats import Client, Server, server_of, shaped, slots
 from rlm_mcp.clients.jsonc import parse
-from rlm_mcp.errors import ConfigUnreadable
 
 INPUT = "${input:%s}"
 
@@ -54,7 +49,7 @@ def with_server(
     asked = {secret: INPUT % input_id(name, secret) for secret in secrets if client.asks}
     entry = _merged(client, entries(client, text).get(name), server, asked)
     if client.format == "toml":
-        return _with_table(client, text, name, entry)
+        return tables.put(text, (*client.key, name), entry)
     lenient = client.format == "jsonc"
     text = splice.put(text, (*client.key, name), entry, comments=lenient)
     for secret in asked:
@@ -75,7 +70,7 @@ def without_server(client: Client, text: str, name: str) -> str:
         ConfigUnreadable: the client could not read this text.
     """
     if client.format == "toml":
-        return _without_table(client, text, name)
+        return tables.take(text, (*client.key, name))
     lenient = client.format == "jsonc"
     server = server_of(client, entries(client, text).get(name))
     text = splice.take(text, (*client.key, name), comments=lenient)
@@ -94,7 +89,7 @@ def _merged(
     client: Client, old: object, server: Server, asked: Mapping[str, str]
 ) -> dict[str, Any]:
     kept = server_of(client, old)
-    env = {**(kept.env if kept else {}), **asked, **server.env}
+    env = {**(kept.env if kept else {}), **server.env, **asked}
     entry = shaped(client, Server(server.command, server.args, env))
     if kept is None or not isinstance(old, Mapping):
         return entry
@@ -104,55 +99,5 @@ def _merged(
 
 def _value(client: Client, text: str) -> Any:
     if client.format == "toml":
-        return _document(text).unwrap()
+        return tables.read(text)
     return parse(text, comments=client.format == "jsonc").value if text.strip() else {}
-
-
-def _document(text: str) -> tomlkit.TOMLDocument:
-    try:
-        return tomlkit.parse(text)
-    except TOMLKitError as error:
-        place, _, what = str(error).rpartition(" at ")
-        raise ConfigUnreadable(f"{what}: {place}.", "Mend the file there.") from error
-
-
-def _with_table(client: Client, text: str, name: str, entry: Mapping[str, Any]) -> str:
-    document = _document(text)
-    if entries(client, text).get(name) == entry:
-        return text
-    above: Any = document
-    for key in client.key:
-        above = above.setdefault(key, tomlkit.table(is_super_table=True))
-        if not isinstance(above, AbstractTable):
-            raise ConfigUnreadable(f"`{key}` is no table.", "Mend the file there.")
-    table = tomlkit.table()
-    for field, value in entry.items():
-        if isinstance(value, Mapping):
-            inline = tomlkit.inline_table()
-            inline.update(value)
-            table.add(field, inline)
-        else:
-            table.add(field, value)
-    above[name] = table
-    return _as_lines_of(text, tomlkit.dumps(document))
-
-
-def _without_table(client: Client, text: str, name: str) -> str:
-    if name not in entries(client, text):
-        return text
-    document = _document(text)
-    above: list[Any] = [document]
-    for key in client.key:
-        above.append(above[-1][key])
-    del above[-1][name]
-    for place in range(len(client.key) - 1, -1, -1):
-        if not above[place + 1]:
-            del above[place][client.key[place]]
-    return _as_lines_of(text, tomlkit.dumps(document))
-
-
-def _as_lines_of(text: str, written: str) -> str:
-    """With the line ends of `text`; what TOML Kit adds ends its lines as on Unix."""
-    if "\r\n" not in text:
-        return written
-    return written.replace("\r\n", "\n").replace("\n", "\r\n")

@@ -146,11 +146,13 @@ def server_of(client: Client, entry: object) -> Server | None:
     if not isinstance(entry, Mapping):
         return None
     found = {slot: entry.get(name) for name, slot in slots(client).items()}
-    argv = found.get(ARGV, [found.get(COMMAND), *(found.get(ARGS) or [])])
-    if not isinstance(argv, list) or not all(isinstance(each, str) for each in argv) or not argv:
+    args, env = found.get(ARGS) or [], found.get(ENV)
+    together = [found.get(COMMAND), *args] if isinstance(args, list) else None
+    argv = found.get(ARGV, together)
+    if not isinstance(argv, list) or not argv or not all(isinstance(each, str) for each in argv):
         return None
-    env = found.get(ENV) or {}
-    return Server(argv[0], tuple(argv[1:]), {str(name): str(env[name]) for name in env})
+    variables = env.items() if isinstance(env, Mapping) else ()
+    return Server(argv[0], tuple(argv[1:]), {name: str(value) for name, value in variables})
 
 
 def is_ours(server: Server) -> bool:

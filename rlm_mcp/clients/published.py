@@ -54,7 +54,12 @@ def manifest(tools: Mapping[str, str]) -> dict[str, Any]:
     are their names and what each is for. What the user leaves empty counts as not set.
     """
     asked = {
-        "roots": _asked("roots", "Folder it may load from", type="directory", required=True),
+        "roots": {
+            "type": "directory",
+            "title": "Folder it may load from",
+            "description": "Texts are loaded from this folder and those below it, no others.",
+            "required": True,
+        },
         "api_url": _asked("api_url", "Model endpoint"),
         "api_key": _asked("api_key", "Key of the endpoint", sensitive=True),
         "model": _asked("model", "Model"),
@@ -85,13 +90,10 @@ def manifest(tools: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _asked(name: str, title: str, *, type: str = "string", **more: bool) -> dict[str, Any]:
-    described = {
-        "type": type,
-        "title": title,
-        "description": Settings.model_fields[name].description,
-    }
-    return described | ({} if more.get("required") else {"required": False, "default": ""}) | more
+def _asked(name: str, title: str, *, sensitive: bool = False) -> dict[str, Any]:
+    told = Settings.model_fields[name].description
+    described = {"type": "string", "title": title, "description": told, "required": False}
+    return {**described, "default": "", "sensitive": sensitive}
 
 
 def _variable(name: str, field: FieldInfo) -> dict[str, Any]:

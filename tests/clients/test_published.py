@@ -1,0 +1,193 @@
+"""`server.json` and the bundle are what those who take them say they must be."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import rlm_mcp
+from rlm_mcp.cli.bundle import contents
+from rlm_mcp.clients.published import REGISTRY_SCHEMA, registry_entry
+from rlm_mcp.server.tools import TOOLS
+from rlm_mcp.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+MODULES = ROOT / "tests" / "e2e" / "clients" / "node_modules"
+OFFICIAL = MODULES / "@anthropic-ai" / "mcpb" / "dist" / "cli" / "cli.js"
+UPDATE_GOLDEN = bool(os.environ.get("RLM_UPDATE_GOLDEN"))
+NODE = shutil.which("node") or str(MODULES / ".bin" / "node")
+
+# The rules of the registry's schema of 2025-12-11 for what we write, in its own words' meaning:
+# https://github.com/modelcontextprotocol/registry/tree/main/docs/reference/server-json
+VARIABLE = {
+    "type": "object",
+    "required": ["name"],
+    "additionalProperties": False,
+    "properties": {
+        "name": {"type": "string"},
+        "description": {"type": "string"},
+        "isRequired": {"type": "boolean"},
+        "isSecret": {"type": "boolean"},
+        "format": {"enum": ["string", "number", "boolean", "filepath"]},
+        "default": {"type": "string"},
+        "choices": {"type": "array", "items": {"type": "string"}},
+    },
+}
+PACKAGE = {
+    "type": "object",
+    "required": ["registryType", "identifier", "transport"],
+    "additionalProperties": False,
+    "properties": {
+        "registryType": {"const": "pypi"},
+        "identifier": {"type": "string"},
+        "version": {"type": "string", "minLength": 1, "maxLength": 255, "not": {"const": "latest"}},
+        "runtimeHint": {"enum": ["npx", "uvx", "docker", "dnx"]},
+        "transport": {
+            "type": "object",
+            "required": ["type"],
+            "additionalProperties": False,
+            "properties": {"type": {"const": "stdio"}},
+        },
+        "environmentVariables": {"type": "array", "items": VARIABLE},
+    },
+}
+SERVER = {
+    "type": "object",
+    "required": ["name", "description", "version", "$schema"],
+    "additionalProperties": False,
+    "properties": {
+        "$schema": {"const": REGISTRY_SCHEMA},
+        "name": {
+            "type": "string",
+            "minLength": 3,
+            "maxLength": 200,
+            "pattern": "^[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+$",
+        },
+        "title": {"type": "string", "minLength": 1, "maxLength": 100},
+        "description": {"type": "string", "minLength": 1, "maxLength": 100},
+        "version": {"type": "string", "maxLength": 255},
+        "packages": {"type": "array", "items": PACKAGE},
+    },
+}
+
+
+def test_the_registry_file_is_made_of_the_settings():
+    path = ROOT / "server.json"
+    text = json.dumps(registry_entry(), indent=2, ensure_ascii=False) + "\n"
+
+    if UPDATE_GOLDEN:
+        path.write_text(text, encoding="utf-8")
+
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_the_registry_file_keeps_the_registrys_rules():
+    jsonschema.validate(registry_entry(), SERVER)
+
+
+def test_the_registry_file_has_this_version_and_every_setting():
+    entry = registry_entry()
+    (package,) = entry["packages"]
+    told = {each["name"]: each for each in package["environmentVariables"]}
+
+    assert {entry["version"], package["version"]} == {version("rlm-mcp")}
+    assert list(told) == [PREFIX + name.upper() for name in Settings.model_fields]
+    assert {name for name, each in told.items() if each.get("isSecret")} == {
+        "RLM_API_KEY",
+        "RLM_SUB_API_KEY",
+    }
+    assert told["RLM_SANDBOX"]["choices"][0] == told["RLM_SANDBOX"]["default"] == "auto"
+    assert (told["RLM_MAX_TURNS"]["format"], told["RLM_RESUME"]["format"]) == ("number", "boolean")
+
+
+def test_the_defaults_it_names_are_those_of_the_settings():
+    (package,) = registry_entry()["packages"]
+    named = {
+        each["name"]: each["default"]
+        for each in package["environmentVariables"]
+        if "default" in each
+    }
+
+    assert Settings.load(named) == Settings.load({})
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundle")
+    for name, content in contents().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+def test_a_bundle_has_the_whole_package_and_what_it_needs(unpacked):
+    project = tomllib.loads((unpacked / "pyproject.toml").read_text(encoding="utf-8"))
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    names = {re.match(r"[\w-]+", each)[0] for each in project["project"]["dependencies"]}
+
+    assert names == {re.match(r"[\w-]+", each)[0] for each in ours["project"]["dependencies"]}
+    assert project["project"]["scripts"] == ours["project"]["scripts"]
+    for path in Path(rlm_mcp.__file__).parent.rglob("*.py"):
+        assert (unpacked / "rlm_mcp" / path.relative_to(Path(rlm_mcp.__file__).parent)).is_file()
+
+
+def test_a_bundle_names_every_tool_and_only_settings_that_exist(unpacked):
+    manifest = json.loads((unpacked / "manifest.json").read_text(encoding="utf-8"))
+    env = manifest["server"]["mcp_config"]["env"]
+
+    assert [each["name"] for each in manifest["tools"]] == list(TOOLS)
+    assert manifest["version"] == version("rlm-mcp")
+    assert set(env) <= {PREFIX + name.upper() for name in Settings.model_fields}
+    assert Settings.load(dict.fromkeys(env, "")) == Settings.load({})
+    for value in env.values():
+        assert re.fullmatch(r"\$\{user_config\.(\w+)\}", value)[1] in manifest["user_config"]
+
+
+needs_mcpb = pytest.mark.skipif(
+    not OFFICIAL.is_file() or not Path(NODE).exists(),
+    reason="needs Node and its packages: npm install --no-package-lock in tests/e2e/clients",
+)
+
+
+@needs_mcpb
+def test_the_official_tool_takes_the_manifest_and_packs_the_folder(unpacked, tmp_path):
+    validated = mcpb("validate", unpacked / "manifest.json")
+    packed = mcpb("pack", unpacked, tmp_path / "packed.mcpb")
+
+    assert "validation passes" in validated
+    assert "total files: " in packed
+    with zipfile.ZipFile(tmp_path / "packed.mcpb") as archive:
+        assert set(archive.namelist()) == set(contents())
+
+
+@needs_mcpb
+def test_the_official_tool_unpacks_what_the_command_wrote(tmp_path):
+    from click.testing import CliRunner
+
+    from rlm_mcp.cli.bundle import bundle
+
+    written = tmp_path / "rlm-mcp.mcpb"
+    ran = CliRunner().invoke(bundle, [str(written)], standalone_mode=False)
+    mcpb("unpack", written, tmp_path / "out")
+
+    assert ran.exit_code == 0
+    assert {
+        path.relative_to(tmp_path / "out").as_posix()
+        for path in (tmp_path / "out").rglob("*")
+        if path.is_file()
+    } == set(contents())
+
+
+def mcpb(*arguments):
+    ran = subprocess.run([NODE, OFFICIAL, *arguments], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from rlm_mcp.cli import demo_script
 from rlm_mcp.cli.demo import SCRIPTED
+from rlm_mcp.clients.links import table as clients_table
 from rlm_mcp.evals.policies import policies
 from rlm_mcp.llm.scripted import serve
 from rlm_mcp.server.tools import TOOLS
@@ -44,7 +45,10 @@ def settings_table():
     return ["| setting | default | meaning |", "|---|---|---|", *rows]
 
 
-@pytest.mark.parametrize(("name", "table"), [("tools", tools_table), ("settings", settings_table)])
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [("clients", clients_table), ("tools", tools_table), ("settings", settings_table)],
+)
 def test_the_tables_are_those_of_the_code(name, table):
     text = README.read_text(encoding="utf-8")
     marks = re.compile(rf"(<!-- {name}: [^\n]*-->\n)(.*?)(<!-- /{name} -->)", re.DOTALL)

@@ -51,8 +51,8 @@ def install(
     beside itself; what else it holds stays as it is. Then the server is started as the client
     would start it. RLM_API_URL and RLM_ROOTS are taken over from the environment.
 
-    Exit code: 0 done, or nothing to do; 1 a file cannot be changed or the server does not work;
-    2 wrong usage, or nobody to ask.
+    Exit code: 0 done, or nothing to do; 1 a file cannot be changed, or the server does not work;
+    2 there is nobody to ask.
     """
     import os
 

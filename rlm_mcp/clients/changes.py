@@ -59,7 +59,7 @@ def adding(
         if is_of_older(client, text):
             raise ConfigUnreadable(
                 f"it has servers as an earlier version than {client.name} writes them.",
-                f"Set up {client.older} instead.",
+                f"rlm-mcp install {client.older} sets that version up.",
             )
         return Change(client, path, before, with_server(client, text, name, server, secrets))
 

@@ -77,12 +77,19 @@ def _judged(name: str, server: Server, machine: Machine, here: Server) -> tuple[
     if problem := _setting_problem(server.env):
         what, how = problem
         return f"`{name}`: {what}", how.replace("{", "{{").replace("}", "}}")
-    if server.argv != here.argv:
+    if not _is_same(server, here):
         return (
             f"`{name}` starts another installation: {' '.join(server.argv)}",
             f"{{again}} makes it {' '.join(here.argv)}",
         )
     return f"`{name}` starts {' '.join(server.argv)}", None
+
+
+def _is_same(server: Server, here: Server) -> bool:
+    """Whether both are of one installation: of one folder, or one is a link to the other."""
+    mine, other = Path(here.command), Path(server.command)
+    linked = not here.args and not server.args and mine.resolve() == other.resolve()
+    return linked or mine.parent == other.parent
 
 
 def _is_absolute(command: str, platform: str) -> bool:

@@ -45,7 +45,7 @@ def put(text: str, path: Sequence[str], entry: Mapping[str, Any]) -> str:
         table = above
     gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
     block = tomlkit.dumps(table).lstrip("\n")
-    whole = _as_lines_of(text, text + gap + block)
+    whole = text + _as_lines_of(text, gap + block)
     try:
         fits = _without(read(whole), path) == _without(read(text), path)
     except ConfigUnreadable:
@@ -132,8 +132,8 @@ def _without(found: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
     return rest
 
 
-def _as_lines_of(text: str, written: str) -> str:
-    """With the line ends of `text`; what is new ends its lines as on Unix."""
-    if "\r\n" not in text:
-        return written
-    return written.replace("\r\n", "\n").replace("\n", "\r\n")
+def _as_lines_of(text: str, new: str) -> str:
+    """What is new, its lines ended as those of `text` are, if all of them are."""
+    if "\r\n" not in text or "\n" in text.replace("\r\n", ""):
+        return new
+    return new.replace("\r\n", "\n").replace("\n", "\r\n")

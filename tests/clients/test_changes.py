@@ -168,7 +168,7 @@ def test_an_older_opencode_is_sent_to_its_own_format(files):
     with pytest.raises(ConfigUnreadable) as caught:
         put(files, "opencode")
 
-    assert caught.value.hint == "Set up opencode-1 instead."
+    assert caught.value.hint == "rlm-mcp install opencode-1 sets that version up."
 
 
 def test_what_is_shown_is_the_change_without_the_values_of_secrets(files, golden):

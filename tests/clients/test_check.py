@@ -80,6 +80,14 @@ def test_another_installation_is_told_with_both_paths(files, tmp_path):
     assert finding.fix == f"rlm-mcp install cursor makes it {' '.join(HERE.argv)}"
 
 
+def test_this_installation_by_its_module_or_through_a_link_is_no_other(files, tmp_path):
+    link = tmp_path / "rlm-mcp"
+    link.symlink_to(HERE.command)
+    servers = [Server(sys.executable, ("-m", "rlm_mcp"), {}), Server(str(link), (), {})]
+
+    assert [found(files, server=server).fix for server in servers] == [None, None]
+
+
 def test_a_file_that_the_client_cannot_read_is_told_with_the_place_if_it_has_us(files):
     path = files.write("claude-desktop", '{"mcpServers": {"rlm": {"command": "/x/rlm-mcp"},}}')
     files.write("cursor", "{ broken")

@@ -102,6 +102,12 @@ def test_codex_keeps_its_remarks_its_order_and_its_line_ends():
     assert tomllib.loads(text)["mcp_servers"]["rlm"]["env"] == SERVER.env
 
 
+def test_lines_that_end_now_so_now_so_stay_as_they_are():
+    text = CODEX.replace("\n", "\r\n", 2)
+
+    assert with_server(client("codex"), text, "rlm", SERVER).startswith(text)
+
+
 @pytest.mark.parametrize(
     "rest",
     [

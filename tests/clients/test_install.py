@@ -1,0 +1,245 @@
+"""`rlm-mcp install` and `uninstall`, in homes where clients have been used."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+from click.testing import CliRunner
+
+from rlm_mcp.cli.install import install, uninstall
+from rlm_mcp.cli.main import _told
+from rlm_mcp.clients.check import findings
+from rlm_mcp.clients.formats import client, clients
+from rlm_mcp.clients.running import server_here
+from rlm_mcp.errors import RlmError
+
+COMMAND = [sys.executable, "-m", "rlm_mcp"]
+WITHIN_S = 120.0
+THEIRS = '{\n  "mcpServers": {\n    "a": {"command": "x"}\n  }\n}\n'
+CODEX = 'model = "x"  # mine\n'
+
+
+class Ran:
+    """What a command said and how it ended."""
+
+    def __init__(self, result):
+        error = result.exception
+        told = _told(error) if isinstance(error, RlmError) else ""
+        self.code = 1 if told else result.return_value
+        self.out, self.err = result.stdout, result.stderr + told
+
+
+def run(command, *arguments):
+    result = CliRunner().invoke(command, arguments, standalone_mode=False)
+    if result.exception is not None and not isinstance(result.exception, RlmError):
+        raise result.exception
+    return Ran(result)
+
+
+@pytest.fixture
+def used(files, monkeypatch):
+    """A home in which Cursor, Codex and VS Code have been used."""
+    monkeypatch.delenv("RLM_ROOTS")
+    files.write("cursor", THEIRS)
+    files.write("codex", CODEX)
+    files.file("vscode").parent.mkdir(parents=True)
+    return files
+
+
+def snapshot(home):
+    return {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+
+def neutral(text, files):
+    return text.replace(str(files.home), "~").replace(server_here({}).command, "/here/rlm-mcp")
+
+
+def test_a_dry_run_shows_every_change_and_writes_nothing(used, golden, monkeypatch):
+    monkeypatch.setenv("RLM_API_URL", "http://localhost:8080/v1")
+    monkeypatch.setenv("RLM_API_KEY", "sk-never-written")
+    before = snapshot(used.home)
+
+    ran = run(install, "--dry-run")
+
+    assert ran.code == 0
+    assert snapshot(used.home) == before
+    golden("install_dry_run.txt", neutral(ran.out + ran.err, used))
+
+
+def test_without_a_terminal_nothing_is_written_unless_told_to(used):
+    before = snapshot(used.home)
+
+    ran = run(install)
+
+    assert ran.code == 2
+    assert "it takes --yes" in ran.err
+    assert snapshot(used.home) == before
+
+
+def test_a_clean_home_has_no_client_and_the_error_says_which_are_known(files):
+    ran = run(install, "--yes")
+
+    assert ran.code == 1
+    assert "No MCP client is found" in ran.err
+    assert all(each.id in ran.err for each in clients())
+
+
+def test_a_key_is_printed_only_when_asked_for_and_never_shown_elsewhere(used, monkeypatch):
+    monkeypatch.setenv("RLM_API_KEY", "sk-secret")
+
+    silent = run(install, "--print", "cursor", "vscode")
+    asked = run(install, "--print", "cursor", "--with-key")
+    shown = run(install, "--dry-run", "--with-key")
+
+    assert "sk-secret" not in silent.out + silent.err
+    assert '"RLM_API_KEY": "${input:rlm-api-key}"' in silent.out
+    assert json.loads(asked.out)["mcpServers"]["rlm"]["env"]["RLM_API_KEY"] == "sk-secret"
+    assert asked.err == ""
+    assert "sk-secret" not in shown.out + shown.err
+
+
+@pytest.mark.parametrize("name", [each.id for each in clients()])
+def test_any_client_can_be_printed_and_nothing_is_touched(files, name):
+    ran = run(install, name, "--print", "--env", "RLM_MODEL=qwen")
+
+    assert ran.code == 0
+    assert "qwen" in ran.out
+    assert ("At a click: https://" in ran.err) == (client(name).link is not None)
+    assert snapshot(files.home) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--print"], "--print needs a client."),
+        (["emacs"], "There is no client 'emacs'."),
+        (["--env", "RLM_MODEL"], "--env RLM_MODEL is no NAME=VALUE."),
+        (["--env", "RLM_MODLE=x"], "There is no setting RLM_MODLE."),
+        (["--env", "RLM_MAX_TURNS=x"], "RLM_MAX_TURNS: "),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_file_is_read(used, arguments, words):
+    ran = run(install, "--yes", *arguments)
+
+    assert ran.code == 1
+    assert words in ran.err
+    assert ran.out == ""
+
+
+def test_folders_become_absolute_for_a_client_starts_the_server_elsewhere(used, monkeypatch):
+    monkeypatch.chdir(used.home)
+    monkeypatch.setenv("RLM_ROOTS", os.pathsep.join(["code", "~/notes"]))
+
+    ran = run(install, "cursor", "--print")
+
+    roots = json.loads(ran.out)["mcpServers"]["rlm"]["env"]["RLM_ROOTS"].split(os.pathsep)
+    assert roots == [str(used.home / "code"), str(used.home / "notes")]
+
+
+def test_a_client_without_a_file_is_told_what_to_paste(files):
+    ran = run(install, "jetbrains", "--yes")
+
+    assert ran.code == 1
+    assert "rlm-mcp install jetbrains --print" in ran.err
+
+
+def test_one_broken_file_keeps_no_other_client_from_being_set_up(used):
+    path = used.write("claude-desktop", "{")
+
+    ran = run(install, "--dry-run")
+
+    assert ran.code == 1
+    assert f"Claude Desktop: {path}: line 1, column 2: a name" in ran.err
+    assert "Cursor: " in ran.out
+
+
+def test_what_is_not_ours_is_neither_replaced_nor_removed(used):
+    used.write("cursor", THEIRS.replace('"a"', '"rlm"'))
+
+    added = run(install, "cursor", "--yes")
+    removed = run(uninstall, "--yes")
+
+    assert (added.code, removed.code) == (1, 0)
+    assert "Choose another name with --name." in added.err
+    assert removed.out == "No client has it.\n"
+
+
+def test_added_and_removed_by_the_real_server_everything_is_as_before(used):
+    before = snapshot(used.home)
+
+    added = run(install, "--yes", "--env", "RLM_MODEL=qwen")
+    with_us = snapshot(used.home)
+    checked = findings(used.machine, server_here({}))
+    removed = run(uninstall, "--yes")
+
+    assert (added.code, removed.code) == (0, 0)
+    assert "Started as a client would: " in added.out
+    assert [(each.client, each.fix) for each in checked] == [
+        ("Cursor", None),
+        ("VS Code", None),
+        ("Codex", None),
+    ]
+    assert {path: with_us[path] for path in before} != before
+    after = snapshot(used.home)
+    assert {path: after[path] for path in before} == before
+    assert not used.file("vscode").exists()
+    rest = {path.name.partition(".before-rlm-mcp-")[1] for path in after.keys() - before.keys()}
+    assert rest == {".before-rlm-mcp-"}
+
+
+def test_only_what_is_named_is_touched_and_a_second_time_only_tried(used):
+    before = snapshot(used.home)
+
+    first = run(install, "cursor", "--yes", "--name", "mine")
+    after = snapshot(used.home)
+    second = run(install, "cursor", "--yes", "--name", "mine")
+
+    assert (first.code, second.code) == (0, 0)
+    changed = {path for path in after if before.get(path) != after[path]}
+    assert {path.parent for path in changed} == {used.file("cursor").parent}
+    entry = json.loads(used.file("cursor").read_text(encoding="utf-8"))["mcpServers"]["mine"]
+    assert Path(entry["command"]).is_absolute()
+    assert "is set up already." in second.out
+    assert "Started as a client would: " in second.out
+    assert snapshot(used.home) == after
+
+
+def test_a_server_that_does_not_start_from_what_was_written_fails_with_its_words(used):
+    broken = {"command": server_here({}).command, "args": [], "env": {"RLM_MODLE": "x"}}
+    used.write("cursor", json.dumps({"mcpServers": {"rlm": broken}}))
+
+    ran = run(install, "cursor", "--yes")
+
+    assert ran.code == 1
+    assert "There is no setting RLM_MODLE." in ran.err
+
+
+def test_the_words_of_help_are_those_agreed_on(golden):
+    helps = [run(command, "--help").out for command in (install, uninstall)]
+
+    golden("install_help.txt", "\n".join(helps))
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+@pytest.mark.parametrize("reply", ["n", "y"])
+async def test_a_terminal_is_asked_once_for_all_files(used, reply):
+    ours, theirs = os.openpty()
+    before = snapshot(used.home)
+    with anyio.fail_after(WITHIN_S):
+        async with await anyio.open_process([*COMMAND, "uninstall"], stdin=theirs) as child:
+            assert await child.wait() == 0  # nothing is there yet, so nothing is asked
+        os.write(ours, f"{reply}\n".encode())
+        ran = await anyio.run_process([*COMMAND, "install"], stdin=theirs, check=False)
+    os.close(ours)
+    os.close(theirs)
+
+    out = ran.stdout.decode()
+    assert out.count("[y/N]") == 1
+    assert "Write these 3 files?" in out
+    assert ran.returncode == (0 if reply == "y" else 1)
+    assert (snapshot(used.home) == before) == (reply == "n")
+    assert client("codex").after in out or reply == "n"

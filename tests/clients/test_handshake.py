@@ -192,7 +192,7 @@ async def test_a_program_that_speaks_something_else_is_told_by_its_first_line(st
     other = "print('220 mail.example ready', flush=True)\nimport time\ntime.sleep(600)"
 
     with pytest.raises(NotAnMcpServer) as caught:
-        await handshake(stage.command(before=other), os.environ, 5 * SOON_S)
+        await handshake(stage.command(before=other), os.environ, 3 * SOON_S)
 
     assert "220 mail.example ready" in caught.value.message
 

@@ -167,44 +167,30 @@ def test_what_is_not_ours_is_neither_replaced_nor_removed(used):
     assert removed.out == "No client has it.\n"
 
 
-def test_added_and_removed_by_the_real_server_everything_is_as_before(used):
+def test_added_twice_and_removed_everything_is_as_before(used):
     before = snapshot(used.home)
 
     added = run(install, "--yes", "--env", "RLM_MODEL=qwen")
     with_us = snapshot(used.home)
+    again = run(install, "--yes", "--env", "RLM_MODEL=qwen")
+    with_us_still = snapshot(used.home)
     checked = findings(used.machine, server_here({}))
     removed = run(uninstall, "--yes")
+    after = snapshot(used.home)
 
-    assert (added.code, removed.code) == (0, 0)
-    assert "Started as a client would: " in added.out
+    assert (added.code, again.code, removed.code) == (0, 0, 0)
+    assert all("Started as a client would: " in ran.out for ran in (added, again))
+    assert again.out.count("is set up already.") == 3
+    assert with_us_still == with_us
     assert [(each.client, each.fix) for each in checked] == [
         ("Cursor", None),
         ("VS Code", None),
         ("Codex", None),
     ]
-    assert {path: with_us[path] for path in before} != before
-    after = snapshot(used.home)
+    assert all(with_us[path] != before[path] for path in before)
     assert {path: after[path] for path in before} == before
     assert not used.file("vscode").exists()
-    rest = {path.name.partition(".before-rlm-mcp-")[1] for path in after.keys() - before.keys()}
-    assert rest == {".before-rlm-mcp-"}
-
-
-def test_only_what_is_named_is_touched_and_a_second_time_only_tried(used):
-    before = snapshot(used.home)
-
-    first = run(install, "cursor", "--yes", "--name", "mine")
-    after = snapshot(used.home)
-    second = run(install, "cursor", "--yes", "--name", "mine")
-
-    assert (first.code, second.code) == (0, 0)
-    changed = {path for path in after if before.get(path) != after[path]}
-    assert {path.parent for path in changed} == {used.file("cursor").parent}
-    entry = json.loads(used.file("cursor").read_text(encoding="utf-8"))["mcpServers"]["mine"]
-    assert Path(entry["command"]).is_absolute()
-    assert "is set up already." in second.out
-    assert "Started as a client would: " in second.out
-    assert snapshot(used.home) == after
+    assert all(".before-rlm-mcp-" in path.name for path in after.keys() - before.keys())
 
 
 def test_a_server_that_does_not_start_from_what_was_written_fails_with_its_words(used):
@@ -226,20 +212,25 @@ def test_the_words_of_help_are_those_agreed_on(golden):
 @pytest.mark.anyio
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
 @pytest.mark.parametrize("reply", ["n", "y"])
-async def test_a_terminal_is_asked_once_for_all_files(used, reply):
-    ours, theirs = os.openpty()
+async def test_a_terminal_is_asked_once_and_only_what_is_named_is_written(used, reply):
+    named = [used.file(name) for name in ("cursor", "codex")]
     before = snapshot(used.home)
+    ours, theirs = os.openpty()
+    os.write(ours, f"{reply}\n".encode())
+    command = [*COMMAND, "install", "cursor", "codex", "--name", "mine"]
+
     with anyio.fail_after(WITHIN_S):
-        async with await anyio.open_process([*COMMAND, "uninstall"], stdin=theirs) as child:
-            assert await child.wait() == 0  # nothing is there yet, so nothing is asked
-        os.write(ours, f"{reply}\n".encode())
-        ran = await anyio.run_process([*COMMAND, "install"], stdin=theirs, check=False)
+        ran = await anyio.run_process(command, stdin=theirs, check=False)
     os.close(ours)
     os.close(theirs)
 
-    out = ran.stdout.decode()
+    out, after = ran.stdout.decode(), snapshot(used.home)
+    changed = {path.parent for path in after if before.get(path) != after[path]}
     assert out.count("[y/N]") == 1
-    assert "Write these 3 files?" in out
+    assert "Write these 2 files?" in out
     assert ran.returncode == (0 if reply == "y" else 1)
-    assert (snapshot(used.home) == before) == (reply == "n")
-    assert client("codex").after in out or reply == "n"
+    assert changed == ({path.parent for path in named} if reply == "y" else set())
+    if reply == "y":
+        entry = json.loads(named[0].read_text(encoding="utf-8"))["mcpServers"]["mine"]
+        assert Path(entry["command"]).is_absolute()
+        assert client("codex").after in out

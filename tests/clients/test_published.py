@@ -12,9 +12,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from click.testing import CliRunner
 
 import rlm_mcp
-from rlm_mcp.cli.bundle import contents
+from rlm_mcp.cli.bundle import bundle, contents
 from rlm_mcp.clients.published import REGISTRY_SCHEMA, registry_entry
 from rlm_mcp.server.tools import TOOLS
 from rlm_mcp.settings import PREFIX, Settings
@@ -158,33 +159,30 @@ needs_mcpb = pytest.mark.skipif(
 )
 
 
-@needs_mcpb
-def test_the_official_tool_takes_the_manifest_and_packs_the_folder(unpacked, tmp_path):
-    validated = mcpb("validate", unpacked / "manifest.json")
-    packed = mcpb("pack", unpacked, tmp_path / "packed.mcpb")
+def test_the_command_writes_the_same_bundle_each_time(tmp_path):
+    first, second = [written(tmp_path / name) for name in ("a.mcpb", "b.mcpb")]
 
-    assert "validation passes" in validated
-    assert "total files: " in packed
-    with zipfile.ZipFile(tmp_path / "packed.mcpb") as archive:
+    assert first.read_bytes() == second.read_bytes()
+    with zipfile.ZipFile(first) as archive:
         assert set(archive.namelist()) == set(contents())
 
 
 @needs_mcpb
-def test_the_official_tool_unpacks_what_the_command_wrote(tmp_path):
-    from click.testing import CliRunner
+def test_the_official_tool_takes_the_manifest_packs_the_folder_and_unpacks_ours(unpacked, tmp_path):
+    assert "validation passes" in mcpb("validate", unpacked / "manifest.json")
+    mcpb("pack", unpacked, tmp_path / "packed.mcpb")
+    mcpb("unpack", written(tmp_path / "ours.mcpb"), tmp_path / "out")
 
-    from rlm_mcp.cli.bundle import bundle
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    with zipfile.ZipFile(tmp_path / "packed.mcpb") as archive:
+        assert set(archive.namelist()) == set(contents())
+    assert {path.relative_to(tmp_path / "out").as_posix() for path in files} == set(contents())
 
-    written = tmp_path / "rlm-mcp.mcpb"
-    ran = CliRunner().invoke(bundle, [str(written)], standalone_mode=False)
-    mcpb("unpack", written, tmp_path / "out")
 
+def written(path):
+    ran = CliRunner().invoke(bundle, [str(path)], standalone_mode=False)
     assert ran.exit_code == 0
-    assert {
-        path.relative_to(tmp_path / "out").as_posix()
-        for path in (tmp_path / "out").rglob("*")
-        if path.is_file()
-    } == set(contents())
+    return path
 
 
 def mcpb(*arguments):

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from rlm_mcp.clients.entries import entries
 from rlm_mcp.clients.formats import Client, Machine, Server, clients, file_of, is_ours, server_of
+from rlm_mcp.clients.links import NAME
 from rlm_mcp.clients.running import machine_here, server_here
 from rlm_mcp.errors import ConfigUnreadable, SettingsInvalid
 from rlm_mcp.settings import Settings
@@ -59,30 +60,26 @@ def _in_file(client: Client, path: Path, machine: Machine, here: Server) -> Iter
     for name, entry in found.items():
         server = server_of(client, entry)
         if server is not None and is_ours(server):
-            what, fix = _judged(name, server, machine, here)
-            again = f"rlm-mcp install {client.id}" + ("" if name == "rlm" else f" --name {name}")
-            yield Finding(client.name, path, what, fix and fix.format(again=again))
+            again = f"rlm-mcp install {client.id}" + ("" if name == NAME else f" --name {name}")
+            problem = _problem(server, machine, here)
+            what = f"starts {' '.join(server.argv)}" if problem is None else problem[0]
+            fix = None if problem is None else problem[1] or again
+            yield Finding(client.name, path, f"`{name}` {what}", fix)
 
 
-def _judged(name: str, server: Server, machine: Machine, here: Server) -> tuple[str, str | None]:
-    """What is the matter with an entry, and how to mend it; `{again}` is the command to do so."""
+def _problem(server: Server, machine: Machine, here: Server) -> tuple[str, str | None] | None:
+    """What is the matter with an entry, and how to mend it; None for how: by setting it up again."""
     command = server.command
     if not _is_absolute(command, machine.platform):
-        return (
-            f"`{name}` starts `{command}`, which the client may not find: its PATH is another",
-            "{again} writes the absolute path",
-        )
+        return f"starts `{command}`, which the client may not find: its PATH is another", None
     if shutil.which(command) is None:
-        return f"`{name}` starts {command}, which does not exist", "{again}"
-    if problem := _setting_problem(server.env):
-        what, how = problem
-        return f"`{name}`: {what}", how.replace("{", "{{").replace("}", "}}")
+        return f"starts {command}, which does not exist", None
+    if wrong := _setting_problem(server.env):
+        return f"sets what cannot work: {wrong[0]}", wrong[1]
     if not _is_same(server, here):
-        return (
-            f"`{name}` starts another installation: {' '.join(server.argv)}",
-            f"{{again}} makes it {' '.join(here.argv)}",
-        )
-    return f"`{name}` starts {' '.join(server.argv)}", None
+        mine, other = " ".join(here.argv), " ".join(server.argv)
+        return f"starts another installation: {other}; this one is {mine}", None
+    return None
 
 
 def _is_same(server: Server, here: Server) -> bool:

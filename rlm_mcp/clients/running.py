@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rlm_mcp.clients.formats import Machine, Server
 from rlm_mcp.clients.handshake import Handshake, handshake
+from rlm_mcp.errors import ArgumentInvalid
 from rlm_mcp.settings import PREFIX, Settings
 
 # What every client passes on of its own environment, whatever else it keeps back.
@@ -51,8 +52,14 @@ def variables(
     `with_key`, or if given.
 
     Raises:
+        ArgumentInvalid: the keys are to come along, and none is set.
         SettingsInvalid: there is no such setting, or its value cannot work.
     """
+    if with_key and not any(environment.get(name) for name in SECRETS):
+        raise ArgumentInvalid(
+            f"--with-key writes {' and '.join(SECRETS)}, and neither is set.",
+            "Set it in the environment of this command.",
+        )
     names = TAKEN_OVER + (SECRETS if with_key else ())
     found = {name: environment[name] for name in names if environment.get(name)} | dict(given)
     if (roots := found.get("RLM_ROOTS")) and roots != "*":

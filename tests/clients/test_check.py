@@ -34,6 +34,17 @@ def test_this_installation_is_a_path_that_exists_and_is_absolute():
     assert Path(HERE.command).parent == Path(sys.executable).parent
 
 
+def test_run_by_uvx_it_is_uvx_that_clients_start_for_the_rest_is_cleared_away(
+    tmp_path, monkeypatch
+):
+    uvx = tmp_path / "uvx"
+    uvx.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "cache" / "archive-v0" / "Xy12"))
+
+    assert server_here({}).argv == (str(uvx), "rlm-mcp")
+
+
 def test_a_command_that_is_gone_is_told_with_the_command_that_mends_it(files):
     finding = found(files, server=Server("/gone/rlm-mcp", (), {}))
 
@@ -46,7 +57,7 @@ def test_a_command_that_the_client_may_not_find_is_told(files, command):
     finding = found(files, server=Server(command, ("rlm-mcp",), {}), entry="mine")
 
     assert f"`mine` starts `{command}`" in finding.what
-    assert finding.fix == "rlm-mcp install cursor --name mine writes the absolute path"
+    assert finding.fix == "rlm-mcp install cursor --name mine"
 
 
 @pytest.mark.parametrize(
@@ -76,8 +87,9 @@ def test_another_installation_is_told_with_both_paths(files, tmp_path):
 
     finding = found(files, server=Server(str(other), (), {}))
 
-    assert finding.what == f"`rlm` starts another installation: {other}"
-    assert finding.fix == f"rlm-mcp install cursor makes it {' '.join(HERE.argv)}"
+    here = " ".join(HERE.argv)
+    assert finding.what == f"`rlm` starts another installation: {other}; this one is {here}"
+    assert finding.fix == "rlm-mcp install cursor"
 
 
 def test_this_installation_by_its_module_or_through_a_link_is_no_other(files, tmp_path):

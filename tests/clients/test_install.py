@@ -116,6 +116,7 @@ def test_any_client_can_be_printed_and_nothing_is_touched(files, name):
     [
         (["--print"], "--print needs a client."),
         (["emacs"], "There is no client 'emacs'."),
+        (["--with-key"], "--with-key writes RLM_API_KEY and RLM_SUB_API_KEY, and neither is set."),
         (["--env", "RLM_MODEL"], "--env RLM_MODEL is no NAME=VALUE."),
         (["--env", "RLM_MODLE=x"], "There is no setting RLM_MODLE."),
         (["--env", "RLM_MAX_TURNS=x"], "RLM_MAX_TURNS: "),

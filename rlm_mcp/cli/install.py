@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 import click
 
+from rlm_mcp.clients import NAME
 from rlm_mcp.errors import ArgumentInvalid, ClientError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE = 0, 1, 2
 How = Literal["ask", "yes", "dry", "print"]
-NAME = "rlm"
 STDIN_IS_NO_TERMINAL = "Nothing is written: without a terminal to ask at, it takes --yes."
 NOTHING = "Nothing is written."
 

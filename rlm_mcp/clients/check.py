@@ -5,9 +5,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from rlm_mcp.clients import NAME
 from rlm_mcp.clients.entries import entries
-from rlm_mcp.clients.formats import Client, Machine, Server, clients, file_of, is_ours, server_of
-from rlm_mcp.clients.links import NAME
+from rlm_mcp.clients.formats import (
+    Client,
+    Machine,
+    Server,
+    clients,
+    file_of,
+    is_ours,
+    server_of,
+)
 from rlm_mcp.clients.running import machine_here, server_here
 from rlm_mcp.errors import ConfigUnreadable, SettingsInvalid
 from rlm_mcp.settings import Settings
@@ -68,7 +76,7 @@ def _in_file(client: Client, path: Path, machine: Machine, here: Server) -> Iter
 
 
 def _problem(server: Server, machine: Machine, here: Server) -> tuple[str, str | None] | None:
-    """What is the matter with an entry, and how to mend it; None for how: by setting it up again."""
+    """What is the matter with an entry, and how to mend it; None: by setting it up again."""
     command = server.command
     if not _is_absolute(command, machine.platform):
         return f"starts `{command}`, which the client may not find: its PATH is another", None

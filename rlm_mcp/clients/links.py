@@ -5,11 +5,11 @@ import json
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from rlm_mcp.clients import NAME
 from rlm_mcp.clients.entries import with_server
 from rlm_mcp.clients.formats import Client, Server, client, clients, shaped
 from rlm_mcp.settings import DEFAULT_API_URL
 
-NAME = "rlm"
 # Without an installation: uv's runner fetches the package of that name.
 ANYWHERE = Server("uvx", ("rlm-mcp",), {})
 EXAMPLE = Server(

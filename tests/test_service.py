@@ -104,6 +104,21 @@ async def test_a_question_is_answered_recorded_and_billed_exactly(service, endpo
     assert (await service.costs("session", session.handle)).total == spent.total
 
 
+async def test_an_answer_tells_of_an_endpoint_that_others_stood_in_for(endpoint):
+    async with serve(script) as gone:
+        pass
+    addresses = f"{gone.url} {endpoint.url}"
+    settings = Settings.load(api_url=endpoint.url, sub_api_url=addresses)
+    async with open_service(settings) as service:
+        session = await service.new_session()
+        await service.load(session, (), text="some text")
+        view = await ask(service, session, "FINAL(' '.join(llm_query_batched(['a', 'b'])))")
+
+    assert view.answer.text == "[a] [b]"
+    (note,) = view.answer.notes
+    assert gone.url in note
+
+
 async def test_a_models_calls_are_those_of_their_session_and_run(service):
     class Shared(ScriptedModel):
         """A model that takes note of who asks it."""

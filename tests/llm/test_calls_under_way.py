@@ -81,7 +81,7 @@ async def test_a_call_that_is_tried_again_goes_behind_those_of_its_run_that_wait
 async def test_a_hung_call_is_tried_again_and_answered():
     async with (
         raw_server({CHAT: [silence, OK]}) as server,
-        Models(Settings(api_url=server.url, model="m", timeout_s=0.5)) as models,
+        Models(Settings(api_url=server.url, model="m", timeout_s=1.0)) as models,
     ):
         with anyio.fail_after(20):
             completion = await (await models.resolve()).root.complete(asking("p"))

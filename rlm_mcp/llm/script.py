@@ -108,8 +108,8 @@ class Ledger(Bill):
         self.by_model: dict[str, Bill] = {}
 
     def add(self, model: str, messages: Sequence[Message], reply: ScriptedReply) -> None:
-        """Bill a reply; an injected failure costs nothing, nor does a body that is no reply."""
-        if reply.status != 200 or reply.fault is not None or reply.raw is not None:
+        """Bill a reply; an injected failure costs nothing."""
+        if reply.status != 200 or reply.fault is not None:
             self.fail(model)
             return
         for bill in self._bills(model):

@@ -75,7 +75,7 @@ class Fault:
 
 FAULTS = {
     "reset in the stream": Fault((ScriptedReply("y" * 600, fault="drop_mid"),)),
-    "half a JSON line": Fault((ScriptedReply(raw=HALF_A_LINE, headers=EVENTS),)),
+    "half a JSON line": Fault((ScriptedReply(raw=HALF_A_LINE, headers=EVENTS, prompt_tokens=0),)),
     "500": Fault((ScriptedReply("oops", status=500),)),
     "500 for ever": Fault((ScriptedReply("oops", status=500),), for_ever=True),
     "503, then fine": Fault((ScriptedReply("Loading model", status=503, headers=SOON),) * 2),
@@ -83,7 +83,8 @@ FAULTS = {
         (ScriptedReply("Loading model", status=503, headers=HOUR),), for_ever=True
     ),
     "HTML page": Fault(
-        (ScriptedReply(raw=b"<!DOCTYPE html><p>Log in", headers=HTML),), for_ever=True
+        (ScriptedReply(raw=b"<!DOCTYPE html><p>Log in", headers=HTML, prompt_tokens=0),),
+        for_ever=True,
     ),
     "comments without a word": Fault((ScriptedReply(fault="trickle"),)),
     "disk full": Fault(does=lambda desk: desk.fill_disk()),
@@ -116,6 +117,7 @@ class Desk:
 
     def __init__(self, pid_file):
         self._pid_file = pid_file
+        self.no_replies = 0  # of the endpoint's bill: what it sent of them was none
         self.client = None
         self.endpoint = None
         self.begin("root call", Fault())
@@ -131,7 +133,9 @@ class Desk:
             return ScriptedReply(fault="hang")
         if _is_at(self.place, messages):
             if self.left:
-                return self.left[0] if self.fault.for_ever else self.left.pop(0)
+                reply = self.left[0] if self.fault.for_ever else self.left.pop(0)
+                self.no_replies += reply.raw is not None
+                return reply
             if self.fault.does is not None and not self._is_done:
                 self._is_done = True
                 self.fault.does(self)
@@ -163,7 +167,7 @@ class Desk:
     @property
     def bill(self):
         ledger = self.endpoint.ledger
-        return ledger.calls, ledger.input_tokens, ledger.output_tokens
+        return ledger.calls - self.no_replies, ledger.input_tokens, ledger.output_tokens
 
 
 def _turn(messages):

@@ -1,6 +1,6 @@
 """Kills the server of a scripted run at random moments; each run must go on to the same answer.
 
-python tests/perf/crash.py [KILLS]
+python tests/perf/crash.py [KILLS] [SECONDS]
 """
 
 import random
@@ -15,9 +15,10 @@ import anyio
 sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
 from test_resume import ANSWER, CHILD, TEXT, Endpoint, settings
 
+from rlm_mcp.errors import EndpointUnreachable
 from rlm_mcp.llm.scripted import serve
 from rlm_mcp.resuming import resume
-from rlm_mcp.service import open_service
+from rlm_mcp.service import Service, open_service
 
 NEVER = 10**9
 SLOTS = 4
@@ -38,26 +39,38 @@ async def one(home: Path, text: Path, chosen: random.Random) -> tuple[str, int]:
                 child.kill()
             await child.wait()
         async with open_service(settings(home, server.url)) as service:
-            await resume(service, run_id)
-            view = await service.view(run_id, wait_s=60)
+            await resumed(service, run_id)
+            view = await service.view(run_id, wait_s=300)
             spent = (await service.costs("run", run_id)).total
     assert view.answer is not None, view.error
     how = "the same answer" if view.answer.text == ANSWER else view.answer.text
     return how, endpoint.asked.total() - (spent.usage.calls - spent.cancelled)
 
 
-async def main(kills: int) -> None:
+async def resumed(service: Service, run_id: str) -> None:
+    """Go on with the run; a machine under load may leave the endpoint no time to be found."""
+    while True:
+        try:
+            await resume(service, run_id)
+        except EndpointUnreachable:
+            continue
+        return
+
+
+async def main(kills: int, seconds: float) -> None:
+    until = anyio.current_time() + seconds
     chosen, ends, twice = random.Random(1), Counter[str](), Counter[int]()
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder, "entries.log")
         await anyio.Path(text).write_text(TEXT, encoding="utf-8")
-        for _ in range(kills):
+        while ends.total() < kills and anyio.current_time() < until:
             how, again = await one(Path(folder, "home"), text, chosen)
             ends[how] += 1
             twice[again] += 1
-    print(f"{kills} kills: {dict(ends)}")
+    print(f"{ends.total()} kills: {dict(ends)}")
     print(f"calls made twice: {dict(sorted(twice.items()))} (at most {SLOTS} are in flight)")
 
 
 if __name__ == "__main__":
-    anyio.run(main, int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    given = [int(word) for word in sys.argv[1:]]
+    anyio.run(main, *given, *(200, 3600)[len(given) :])

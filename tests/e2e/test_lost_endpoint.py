@@ -14,8 +14,8 @@ from rlm_mcp.service import Query, open_service
 pytestmark = pytest.mark.anyio
 
 GONE_FOR_LONG = ScriptedReply("Loading model", status=503, headers={"retry-after": "3600"})
-# One call of the root model, of a batch, of a nested run, and the last of the root model.
-PLACES = [2, 6, 3 + PIECES, 5 + PIECES]
+# A call of a batch, and one of a nested run.
+PLACES = [6, 3 + PIECES]
 
 
 class Plug:

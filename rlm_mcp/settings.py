@@ -1,27 +1,31 @@
-"""Everything that can be set, from the environment: names, defaults, meanings."""
+"""Everything that can be set, by flags, environment and file: names, defaults, meanings."""
 
-import difflib
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from rlm_mcp import given
 from rlm_mcp.conduct import Strategy
-from rlm_mcp.errors import SettingsInvalid
 from rlm_mcp.rules import Keeping, LoadRules
 from rlm_mcp.types import Budget, ReplLimits
 
-PREFIX = "RLM_"
+PREFIX = given.PREFIX
 MB = 10**6
 GB = 10**9
 DEFAULT_API_URL = "http://localhost:8080/v1"
+logger = logging.getLogger(__name__)
 
 
 class Settings(BaseModel):
-    """The settings of one process. Environment names are the field names in capitals after RLM_."""
+    """The settings of one process.
+
+    The file names them as here, the environment in capitals after RLM_.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -147,27 +151,21 @@ class Settings(BaseModel):
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, **overrides: object) -> Self:
-        """Settings from `environment` (None: the process's own); overrides of None do not count.
+        """Settings from overrides (None does not count), then `environment`, then the file.
+
+        `environment` None: the process's own, and the user's settings file. A mapping stands for
+        itself: with it a file counts only if its RLM_CONFIG names one.
 
         Raises:
-            SettingsInvalid: a value cannot work, or an RLM_ name does not exist.
+            SettingsInvalid: a value cannot work, a name does not exist, or the file is no TOML.
         """
-        env = os.environ if environment is None else environment
-        _refuse_unknown(cls, env)
-        given: dict[str, object] = {
-            name: env[PREFIX + name.upper()]
-            for name in cls.model_fields
-            if env.get(PREFIX + name.upper())
-        }
-        given |= {name: value for name, value in overrides.items() if value is not None}
+        found = given.gather(cls.model_fields, environment, overrides)
+        if key := exposed_key(found):
+            logger.warning("%s holds %s and others can read it: chmod 600 it.", *key)
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(found.values)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = PREFIX + str(first["loc"][0]).upper()
-            raise SettingsInvalid(
-                f"{name}: {first['msg']}", f"Set {name} to a valid value or remove it."
-            ) from error
+            raise found.refused(error) from error
 
     @property
     def budget(self) -> Budget:
@@ -224,10 +222,14 @@ class Settings(BaseModel):
         )
 
 
-def _refuse_unknown(cls: type[Settings], env: Mapping[str, str]) -> None:
-    known = {PREFIX + name.upper() for name in cls.model_fields}
-    for name in env:
-        if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            meant = f"Did you mean {near[0]}?" if near else "Remove it."
-            raise SettingsInvalid(f"There is no setting {name}.", meant)
+def is_secret(name: str) -> bool:
+    """Whether a setting is a key, never to be shown."""
+    return SecretStr in get_args(Settings.model_fields[name].annotation)
+
+
+def exposed_key(found: given.AllGiven) -> tuple[Path, str] | None:
+    """A settings file that other users can read, and the first key in it; None if there is none."""
+    if found.file is None or not found.file.is_exposed:
+        return None
+    keys = (name for name in found.file.values if is_secret(name))
+    return next(((found.file.path, name) for name in keys), None)

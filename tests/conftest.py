@@ -31,6 +31,7 @@ def own_environment(tmp_path, monkeypatch, program_cache):
     home.mkdir()
     (home / "cache").symlink_to(program_cache, target_is_directory=True)
     monkeypatch.setenv("RLM_HOME", str(home))
+    monkeypatch.setenv("RLM_CONFIG", os.devnull)
     monkeypatch.setenv("RLM_ROOTS", "*")  # tests load from folders of their own
     return home
 

@@ -12,7 +12,12 @@ def environment_for(own_environment):
 
     def made(url, **settings):
         named = {f"RLM_{name.upper()}": str(value) for name, value in settings.items()}
-        ours = {"RLM_API_URL": url, "RLM_HOME": str(own_environment), "RLM_ROOTS": "*"}
+        ours = {
+            "RLM_API_URL": url,
+            "RLM_HOME": str(own_environment),
+            "RLM_ROOTS": "*",
+            "RLM_CONFIG": os.devnull,
+        }
         return inherited | ours | named
 
     return made

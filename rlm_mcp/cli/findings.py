@@ -3,17 +3,30 @@
 import dataclasses
 import json
 import textwrap
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from rlm_mcp.cli.report import LABEL_CHARS, labelled
+from rlm_mcp.given import Origin
 from rlm_mcp.repl.boxes import HINT
 from rlm_mcp.repl.survey import Surveyed
-from rlm_mcp.words import count
+from rlm_mcp.words import count, size
 
 PLAIN_WIDTH = 100
+# Hosts give a server 30 to 60 s to start, Codex among the shortest; a busy machine takes its share.
+SLOW_S = 10.0
+LEAST_FREE = 10**9
+STRAY = (
+    "Something prints as this Python starts, which stricter clients take for a broken server: often"
+    " a .pth file or sitecustomize. Install rlm-mcp into an environment of its own."
+)
+SLOW = "Clients give up after 30 s: see what keeps this machine or its disk busy."
+ELSEWHERE = "Make it writable, or set RLM_HOME to another folder."
+ROOM = "Make room, remove old runs and contexts with `rlm-mcp purge`, or set RLM_HOME elsewhere."
+JOURNAL = "Update rlm-mcp if it is newer; else move it away, or set RLM_HOME to another folder."
 Verdict = Literal["good", "bad", "neutral"]
 SIGNS: dict[Verdict, tuple[str, str]] = {
     "good": ("✓", "green"),
@@ -39,17 +52,68 @@ class FoundModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What a run would have to do with. `home_problem` None: the data folder can be written.
+class FoundServer:
+    """What the server said when it was started as a client starts it, or why it said nothing.
 
-    `asked` is the box the settings name, `taken` the one a run would take, None if none works.
+    `start_s` is the time until it had listed its tools; `stray` are lines on its standard output
+    that are no MCP.
     """
 
+    version: str | None = None
+    start_s: float | None = None
+    tools: int | None = None
+    stray: tuple[str, ...] = ()
+    reason: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundJournal:
+    """The file of all runs. `problem` None: it can be used."""
+
+    bytes: int
+    schema: int | None = None
+    runs: int | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundHome:
+    """The data folder; `problem` None: it can be written. `journal` None: there is none yet."""
+
+    path: Path
+    problem: str | None = None
+    free_bytes: int | None = None
+    contexts: int | None = None
+    contexts_bytes: int | None = None
+    journal: FoundJournal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """The settings file, and a key in it that other users can read."""
+
+    path: Path
+    exposed_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a client, and a run, will meet.
+
+    `asked` is the box the settings name, `taken` the one a run would take, None if none works.
+    `git` is its version, None if there is none. `given` says of the settings that are given where.
+    """
+
+    server: FoundServer
     python: str
+    sdk: str
     system: str
     text_is_mapped: bool
-    home: Path
-    home_problem: str | None
+    home: FoundHome
+    git: str | None
+    file: FoundFile | None
+    given: Mapping[str, Origin]
     asked: str
     taken: str | None
     boxes: tuple[Surveyed, ...]
@@ -57,8 +121,18 @@ class Findings:
 
     @property
     def is_sound(self) -> bool:
-        """Whether model-written code can run as the settings say."""
-        return self.taken is not None and self.home_problem is None
+        """Whether a client can use the server, and model-written code can run as the settings say.
+
+        That no model answers is no fault of this machine: one may be started later.
+        """
+        journal = self.home.journal
+        return (
+            self.server.reason is None
+            and not self.server.stray
+            and self.taken is not None
+            and self.home.problem is None
+            and (journal is None or journal.problem is None)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +147,16 @@ class Row:
 def rows(found: Findings) -> list[Row]:
     """Everything, the most important first."""
     return [
+        _server(found.server),
         _sandbox(found),
         *(_box(each) for each in found.boxes),
-        Row("python", f"{found.python} · {found.system}", "neutral"),
-        _text(found),
-        _home(found),
         _model(found.model),
+        _home(found.home),
+        *_journal(found.home.journal),
+        _text(found),
+        _git(found.git),
+        _settings(found),
+        Row("python", f"{found.python} · MCP SDK {found.sdk} · {found.system}", "neutral"),
     ]
 
 
@@ -119,17 +197,24 @@ def ago(seconds: float) -> str:
 
 
 def as_json(found: Findings) -> str:
-    """One JSON object; what is not known is null."""
+    """One JSON object; what is not known is null. Members are added, never renamed or removed.
+
+    `sound` is what the exit code says. `server`, `home` (with `journal`) and `model` are the
+    dataclasses of those names here; of `boxes` see `_record`.
+    """
     record = {
         "sound": found.is_sound,
+        "server": dataclasses.asdict(found.server),
         "sandbox": {"asked": found.asked, "taken": found.taken},
         "boxes": [_record(each) for each in found.boxes],
-        "python": {"version": found.python, "system": found.system},
+        "python": {"version": found.python, "sdk": found.sdk, "system": found.system},
         "text_is_mapped": found.text_is_mapped,
-        "home": {"path": str(found.home), "problem": found.home_problem},
+        "home": dataclasses.asdict(found.home),
+        "git": found.git,
+        "settings": {"file": found.file and dataclasses.asdict(found.file), "given": found.given},
         "model": dataclasses.asdict(found.model),
     }
-    return json.dumps(record, ensure_ascii=False, indent=2)
+    return json.dumps(record, ensure_ascii=False, indent=2, default=str)
 
 
 def _record(each: Surveyed) -> dict[str, object]:
@@ -182,29 +267,83 @@ def _isolation(each: Surveyed) -> str:
     return f"{words} (level {each.level})" if each.level else words
 
 
+def _server(found: FoundServer) -> Row:
+    if found.start_s is None:
+        return Row("server", f"does not start: {found.reason}\n{found.hint}", "bad")
+    start = f"rlm-mcp {found.version} answers in {found.start_s:.1f} s"
+    if found.stray:
+        return Row(
+            "server", f"{start}, but writes what is not MCP: {found.stray[0]!r}\n{STRAY}", "bad"
+        )
+    if found.start_s > SLOW_S:
+        return Row("server", f"{start}\n{SLOW}", "bad")
+    tools = count(found.tools or 0, "tool")
+    return Row("server", f"{start} · {tools} · nothing stray on standard output", "good")
+
+
 def _text(found: Findings) -> Row:
     if found.text_is_mapped:
         return Row("contexts", "mapped: one of any size costs no memory", "good")
-    return Row("contexts", "copied: each costs its size in memory, in every REPL", "neutral")
-
-
-def _home(found: Findings) -> Row:
-    if found.home_problem is None:
-        return Row("data", f"{found.home} can be written", "good")
+    copied = "copied: each costs its size in memory, in every REPL"
     return Row(
-        "data",
-        f"{found.home} cannot be written: {found.home_problem}\n"
-        "Make it writable, or set RLM_HOME to another folder.",
-        "bad",
+        "contexts", f"{copied}\nUse a CPython as your system or python.org ships it.", "neutral"
     )
+
+
+def _home(found: FoundHome) -> Row:
+    if found.problem is not None:
+        return Row("data", f"{found.path} cannot be written: {found.problem}\n{ELSEWHERE}", "bad")
+    contexts = f"{count(found.contexts or 0, 'context')}, {size(found.contexts_bytes or 0)}"
+    text = f"{found.path} · {contexts} · {size(found.free_bytes or 0)} free"
+    if (found.free_bytes or 0) < LEAST_FREE:
+        return Row("data", f"{text}\n{ROOM}", "bad")
+    return Row("data", text, "good")
+
+
+def _journal(found: FoundJournal | None) -> list[Row]:
+    if found is None:
+        return []
+    if found.problem is not None:
+        return [Row("journal", f"cannot be used: {found.problem}\n{JOURNAL}", "bad")]
+    text = f"{count(found.runs or 0, 'run')}, {size(found.bytes)}, schema {found.schema}"
+    return [Row("journal", text, "good")]
+
+
+def _git(version: str | None) -> Row:
+    if version is None:
+        return Row(
+            "git",
+            "not here: needed for `folder@revision`, and .gitignore rules are read"
+            " slower without it\nInstall git.",
+            "neutral",
+        )
+    return Row("git", f"{version}, for .gitignore rules and `folder@revision`", "good")
+
+
+def _settings(found: Findings) -> Row:
+    places = Counter(found.given.values())
+    named: dict[Origin, str] = {
+        "flag": "by options",
+        "environment": "in the environment",
+        "file": f"in {found.file.path if found.file else None}",
+    }
+    parts = [f"{places[by]} {words}" for by, words in named.items() if places[by]]
+    text = " · ".join(parts) or "all defaults"
+    if found.file and found.file.exposed_key:
+        exposed = f"others can read {found.file.exposed_key} there\nchmod 600 {found.file.path}"
+        return Row("settings", f"{text}; {exposed}", "bad")
+    return Row("settings", f"{text}; `rlm-mcp doctor --settings` lists them", "neutral")
 
 
 def _model(found: FoundModel) -> Row:
     if found.model is None:
-        return Row("model", f"none found: {found.reason}\n{found.hint}", "neutral")
+        where = f" at {found.url}" if found.url and found.url not in (found.reason or "") else ""
+        return Row("model", f"none found{where}: {found.reason}\n{found.hint}", "neutral")
     window = "unknown" if found.window_tokens is None else f"{found.window_tokens:,} tokens"
     slots = count(found.slots or 1, "request")
     text = f"{found.model} at {found.url} · window {window} · {slots} at a time"
-    if found.measured_s_ago is not None:
+    if found.measured_s_ago is None:
+        text += "\nnot measured yet: `rlm-mcp doctor --endpoint` does it"
+    else:
         text += f"\nmeasured {ago(found.measured_s_ago)} by `rlm-mcp doctor --endpoint`"
     return Row("model", text, "good")

@@ -1,15 +1,37 @@
 import json
 import os
+import socket
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import anyio
 import pytest
 
-from rlm_mcp.cli.findings import Findings, FoundModel, as_json, as_text, rows
+from rlm_mcp.cli import looking
+from rlm_mcp.cli.findings import (
+    LEAST_FREE,
+    SLOW_S,
+    Findings,
+    FoundFile,
+    FoundHome,
+    FoundJournal,
+    FoundModel,
+    FoundServer,
+    as_json,
+    as_text,
+    rows,
+)
 from rlm_mcp.errors import SandboxUnavailable
 from rlm_mcp.llm.interview import Bounds
 from rlm_mcp.repl import boxes
 from rlm_mcp.repl.survey import Surveyed
+from rlm_mcp.runs.tables import SCHEMA_VERSION
+from rlm_mcp.server.tools import TOOLS
+from rlm_mcp.service import open_service
+from rlm_mcp.settings import Settings
 from rlm_mcp.types import ReplState
 
 pytestmark = pytest.mark.anyio
@@ -18,6 +40,9 @@ LINUX = "seccomp", "landlock 7", "no capabilities", "no files", "no network", "m
 DEEDS = "read a file", "fork", "signal a process"
 # Those that are shipped: other tests may bring boxes of their own.
 BOXES = {path.stem for path in Path(boxes.__file__).parent.glob("[a-z]*.py")}
+SERVER = FoundServer("0.1.0", 0.83, 7)
+JOURNAL = FoundJournal(4_200_000, schema=3, runs=41)
+HOME = FoundHome(Path("data/rlm-mcp"), None, 71 * 10**9, 5, 1_260_000_000, JOURNAL)
 NOT_TRIED = Surveyed("plain", "none")
 
 
@@ -32,11 +57,15 @@ def fails(box, isolation, reason, hint=boxes.HINT):
 
 def found(*surveyed, asked="auto", taken=None, model=None, **more):
     given = {
+        "server": SERVER,
         "python": "CPython 3.12.1",
+        "sdk": "2.3.0",
         "system": "Linux 6.18 x86_64",
         "text_is_mapped": True,
-        "home": Path("data/rlm-mcp"),
-        "home_problem": None,
+        "home": HOME,
+        "git": "2.39.5",
+        "file": None,
+        "given": {},
         "asked": asked,
         "taken": taken,
         "boxes": surveyed,
@@ -52,6 +81,9 @@ FINDINGS = {
         fails("macos", "kernel", "the macos box needs macOS, this is linux"),
         NOT_TRIED,
         taken="linux",
+        file=FoundFile(Path("config/config.toml")),
+        given={"api_url": "environment", "roots": "environment", "model": "file"},
+        model=FoundModel("http://localhost:8080/v1", "qwen", 32_768, 4, measured_s_ago=7200.0),
     ),
     "one_layer": found(
         works("linux", "kernel", ("seccomp", *LINUX[2:]), refused=DEEDS), NOT_TRIED, taken="linux"
@@ -73,8 +105,29 @@ FINDINGS = {
         fails("linux", "kernel", "the linux box needs Linux, this is freebsd14"),
         fails("monty", "language", "pydantic-monty is not installed", "Install rlm-mcp[monty]."),
         NOT_TRIED,
-        home_problem="Permission denied",
+        server=FoundServer(
+            reason="rlm-mcp ended with exit code 1 before it had answered: No module named 'x'",
+            hint="Run the command in a terminal.",
+        ),
+        home=FoundHome(Path("data/rlm-mcp"), "Permission denied"),
+        git=None,
+        model=FoundModel("http://localhost:1/v1", reason="no answer within 9 s", hint="Wait."),
     ),
+    "what_stands_in_the_way": found(
+        works("linux", "kernel", LINUX, refused=DEEDS, checkpoints=True),
+        taken="linux",
+        server=FoundServer("0.1.0", SLOW_S - 1, 7, ("hello from site", "again")),
+        home=FoundHome(
+            Path("data/rlm-mcp"),
+            free_bytes=LEAST_FREE // 2,
+            contexts=1,
+            contexts_bytes=12_000,
+            journal=FoundJournal(90_000, problem="its schema is 9, this rlm-mcp knows 3", schema=9),
+        ),
+        file=FoundFile(Path("config/config.toml"), "api_key"),
+        given={"api_key": "file"},
+    ),
+    "slow_to_start": found(NOT_TRIED, server=FoundServer("0.1.0", SLOW_S + 1, 7)),
     "plain_is_asked_for": found(
         works("linux", "kernel", LINUX, refused=DEEDS, checkpoints=True),
         works(
@@ -92,6 +145,30 @@ def test_the_words_are_those_agreed_on(golden, name):
     golden(f"doctor_{name}.txt", as_text(rows(FINDINGS[name])) + "\n")
 
 
+def test_what_is_bad_says_on_its_next_line_what_to_do():
+    bad = [row for each in FINDINGS.values() for row in rows(each) if row.verdict == "bad"]
+
+    assert {"server", "sandbox", "data", "journal", "settings"} <= {row.label for row in bad}
+    assert [row for row in bad if "\n" not in row.text and "isolation" not in row.text] == []
+
+
+@pytest.mark.parametrize(
+    ("findings", "sound"),
+    [
+        (found(taken="linux"), True),
+        (found(taken="linux", model=FoundModel(reason="none", hint="start one")), True),
+        (found(taken="linux", git=None, text_is_mapped=False), True),
+        (found(taken=None), False),
+        (found(taken="linux", server=FoundServer(reason="x", hint="y")), False),
+        (found(taken="linux", server=FoundServer("1", 1.0, 7, ("hello",))), False),
+        (found(taken="linux", home=FoundHome(Path("home"), "Permission denied")), False),
+        (found(taken="linux", home=replace(HOME, journal=FoundJournal(9, problem="x"))), False),
+    ],
+)
+def test_it_is_sound_if_a_client_can_use_the_server_and_its_code_can_run(findings, sound):
+    assert findings.is_sound is sound
+
+
 @pytest.mark.parametrize("name", ["all_is_well", "nothing_works"])
 def test_the_json_is_the_one_agreed_on(golden, name):
     golden(f"doctor_{name}.json", as_json(FINDINGS[name]) + "\n")
@@ -103,7 +180,7 @@ async def test_the_list_of_commands_says_in_full_what_each_does(desk):
     told = dict(line.split(maxsplit=1) for line in commands)
 
     assert code == 0
-    assert told["doctor"] == "Show what works on this machine."
+    assert told["doctor"] == "Show what works on this machine, and what to do about the rest."
     assert told["ask"] == "Ask a question about files."
 
 
@@ -138,6 +215,9 @@ async def test_the_real_command_starts_every_box_and_takes_the_strongest(desk, s
     assert set(lines) > BOXES
     assert "not started" in lines["plain"]
     assert "scripted at http://127.0.0.1:" in lines["model"]
+    assert lines["server"].startswith(f"rlm-mcp {version('rlm-mcp')} answers in ")
+    assert lines["server"].endswith(f"{len(TOOLS)} tools · nothing stray on standard output")
+    assert version("mcp") in lines["python"]
 
 
 async def test_the_real_command_says_all_in_json(desk, sandbox):
@@ -153,11 +233,28 @@ async def test_the_real_command_says_all_in_json(desk, sandbox):
     assert report["model"]["model"] == "scripted"
 
 
-async def test_no_model_is_a_finding_and_no_failure(desk, sandbox):
-    code, out, _ = await desk.run("doctor", RLM_API_URL="http://127.0.0.1:9/v1")
+async def test_no_model_is_a_finding_with_what_to_do():
+    model = await looking._model(Settings.load({}, api_url="http://127.0.0.1:9/v1"))
+    row = next(row for row in rows(found(model=model)) if row.label == "model")
 
-    assert code == 0
-    assert "model      none found: Nothing answers at http://127.0.0.1:9" in out
+    assert row.text.startswith("none found: Nothing answers at http://127.0.0.1:9")
+    assert row.text.endswith(f"\n{model.hint}")
+
+
+async def test_an_address_that_can_never_work_is_a_finding_too():
+    model = await looking._model(Settings.load({}, api_url="localhost:8080"))
+
+    assert "RLM_API_URL" in model.reason
+
+
+async def test_an_endpoint_that_takes_the_call_and_says_nothing_is_not_waited_for():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with anyio.fail_after(2 * looking.MODEL_S):
+            model = await looking._model(Settings.load({}, api_url=f"{address}/v1"))
+
+    assert (model.model, model.url) == (None, f"{address}/v1")
+    assert model.reason
 
 
 async def test_a_data_folder_that_cannot_be_written_fails(desk, tmp_path):
@@ -169,11 +266,91 @@ async def test_a_data_folder_that_cannot_be_written_fails(desk, tmp_path):
     assert "RLM_HOME" in out
 
 
+def test_a_journal_that_is_none_or_of_the_future_cannot_be_used(tmp_path):
+    none, later = tmp_path / "none", tmp_path / "later"
+    none.write_bytes(b"no database" * 100)
+    with closing(sqlite3.connect(later)) as db:
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+
+    assert looking._journal(tmp_path / "absent") is None
+    assert looking._journal(none).problem == "file is not a database"
+    assert (
+        looking._journal(later).problem
+        == f"its schema is {SCHEMA_VERSION + 1}, this rlm-mcp knows {SCHEMA_VERSION}"
+    )
+
+
+async def test_the_data_folder_is_told_with_what_is_in_it(tmp_path):
+    async with open_service(Settings.load(home=tmp_path)) as service:
+        session = await service.new_session()
+        info = await service.load(session, [], text="some text", name="note")
+
+    home = looking._home(tmp_path, looking.write_problem(tmp_path))
+    files = list((tmp_path / "contexts" / info.id).iterdir())
+
+    assert (home.problem, home.contexts) == (None, 1)
+    assert home.contexts_bytes == sum(path.stat().st_size for path in files)
+    assert (home.journal.schema, home.journal.runs) == (SCHEMA_VERSION, 0)
+    assert home.journal.bytes == (tmp_path / "journal.sqlite3").stat().st_size
+
+
+async def test_what_prints_as_python_starts_is_seen_as_a_client_would(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("print('hello from site')", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with anyio.fail_after(2 * looking.SERVER_S):
+        server = await looking._server()
+
+    assert server.stray == ("hello from site",)
+    assert server.tools == len(TOOLS)
+
+
+async def test_a_server_that_does_not_start_is_a_finding_with_its_words(monkeypatch):
+    monkeypatch.setenv("RLM_MODLE", "qwen")
+    with anyio.fail_after(2 * looking.SERVER_S):
+        server = await looking._server()
+
+    assert server.start_s is None
+    assert "There is no setting RLM_MODLE" in server.reason
+
+
+async def test_every_setting_is_listed_with_its_value_and_where_it_is_given(desk, tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text('# mine\napi_key = "s3cret"\nmax_turns = 7', encoding="utf-8")
+    variables = {"RLM_CONFIG": str(path), "RLM_API_URL": "http://me:pass@localhost:1/v1"}
+    arguments = ["doctor", "--settings", "--sandbox", "plain"]
+    code, out, _ = await desk.run(*arguments, **variables)
+    _, told, _ = await desk.run(*arguments, "--json", **variables)
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line}
+    record = json.loads(told)
+
+    assert code == 0
+    assert list(lines) == [*Settings.model_fields, "file:"] == [*record["settings"], "file:"]
+    assert lines["max_turns"] == ["7", f"{path}:3"]
+    assert lines["sandbox"] == ["plain", "--sandbox"]
+    assert lines["secrets"] == ["false", "default"]
+    assert lines["api_url"] == ["http://********@localhost:1/v1", "RLM_API_URL"]
+    assert lines["api_key"] == ["********", f"{path}:2"]
+    assert record["file"] == str(path)
+    assert record["settings"]["max_turns"] == {"value": 7, "origin": "file", "where": f"{path}:3"}
+    assert record["settings"]["max_cost"] == {"value": None, "origin": "default", "where": None}
+    assert "s3cret" not in out + told
+
+
+async def test_a_setting_of_the_file_that_cannot_be_ends_the_command_with_its_line(desk, tmp_path):
+    (tmp_path / "own.toml").write_text("max_turn = 7", encoding="utf-8")
+    code, _, err = await desk.run("doctor", RLM_CONFIG=str(tmp_path / "own.toml"))
+
+    assert code == 1
+    assert err == (
+        f"error: {tmp_path}/own.toml:1: there is no setting max_turn.\nDid you mean max_turns?\n"
+    )
+
+
 async def test_plain_is_started_only_if_asked_for_and_says_what_it_is(desk):
     code, out, _ = await desk.run("doctor", "--sandbox", "plain")
 
     assert code == 0
-    assert out.startswith("sandbox    plain: RLM_SANDBOX or --sandbox asks for it")
+    assert "sandbox    plain: RLM_SANDBOX or --sandbox asks for it" in out
     assert "isolation: none (level C)" in out
     assert "UNSAFE" in out
 

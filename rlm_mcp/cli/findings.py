@@ -23,7 +23,10 @@ STRAY = (
     "Something prints as this Python starts, which stricter clients take for a broken server: often"
     " a .pth file or sitecustomize. Install rlm-mcp into an environment of its own."
 )
-SLOW = "Clients give up after 30 s: see what keeps this machine or its disk busy."
+SLOW = (
+    "Clients give up after 30 s. The first start after an installation is slower than the next; if"
+    " this was none, see what keeps the machine or its disk busy."
+)
 ELSEWHERE = "Make it writable, or set RLM_HOME to another folder."
 ROOM = "Make room, remove old runs and contexts with `rlm-mcp purge`, or set RLM_HOME elsewhere."
 JOURNAL = "Update rlm-mcp if it is newer; else move it away, or set RLM_HOME to another folder."

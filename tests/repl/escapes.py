@@ -181,9 +181,10 @@ SECRETS = {
     "its own memory as a file": f"open('/proc/self/mem', 'rb'){GOT}",
     "os.environ": "import os\nif SECRET in str(os.environ): print('ESCAPED')",
     "objects in memory": (
-        "import gc\ngc.unfreeze()\nkey = SECRET[:5]\n"
-        "held = [o for o in gc.get_objects() if isinstance(o, dict) and 'RLM_API_KEY' in o]\n"
-        "if held: print('ESCAPED')"
+        # From Python 3.14 on the dict of interned names is among them: each name to itself.
+        "import gc\ngc.unfreeze()\nname = 'RLM_API_KEY'\n"
+        "dicts = [o for o in gc.get_objects() if isinstance(o, dict)]\n"
+        "if any(o.get(name, name) != name for o in dicts): print('ESCAPED')"
     ),
     "an open file": (
         "import os\nfor fd in range(3, 1024):\n"
@@ -589,6 +590,7 @@ SCRUBBED = "no guest is given the host's environment"
 KERNEL_DECIDES = "some kernels keep it for root or lack it"
 # Attempts that need not succeed without a box.
 UNSURE = {
+    "processes: raw vfork": "the child runs on its parent's stack, which either may not survive",
     "network: raw packets": ROOT,
     "limits: locked memory": KERNEL_DECIDES,
     "secrets: os.environ": SCRUBBED,

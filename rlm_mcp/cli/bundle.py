@@ -30,7 +30,7 @@ packages = ["rlm_mcp"]
 STAMP = (1980, 1, 1, 0, 0, 0)
 
 
-@click.command()
+@click.command(short_help="Write a file that Claude Desktop installs.")
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="rlm-mcp.mcpb")
 def bundle(*, path: Path) -> int:
     """Write an MCP bundle: a file that Claude Desktop installs at a double click.

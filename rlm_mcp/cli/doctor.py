@@ -38,9 +38,10 @@ def doctor(*, sandbox: str | None, endpoint: bool, origins: bool, as_json: bool)
     """Show what works on this machine, and what to do about the rest.
 
     The server is started as a client starts it, and each sandbox is started and tried; then the
-    model a run would ask, the data folder, git and the settings. It takes seconds, and two minutes
-    at most. Exit code: 0 if a client can use the server and model-written code can run as the
-    settings say, 1 if not. That no model answers is told, and is no failure.
+    model a run would ask, the data folder, git, the settings, and the MCP clients that start it.
+    It takes seconds, and two minutes at most. Exit code: 0 if a client can use the server and
+    model-written code can run as the settings say, 1 if not. That no model answers is told, and is
+    no failure.
 
     With --endpoint each model of the settings is asked ten to thirty questions, which takes up to
     two minutes and 150,000 tokens per model, once it is loaded (up to five minutes more). What

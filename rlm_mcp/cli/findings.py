@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from rlm_mcp.cli.report import LABEL_CHARS, labelled
+from rlm_mcp.clients import check
 from rlm_mcp.given import Origin
 from rlm_mcp.repl.boxes import HINT
 from rlm_mcp.repl.survey import Surveyed
@@ -121,6 +122,7 @@ class Findings:
     taken: str | None
     boxes: tuple[Surveyed, ...]
     model: FoundModel
+    clients: tuple[check.Finding, ...]
 
     @property
     def is_sound(self) -> bool:
@@ -159,6 +161,7 @@ def rows(found: Findings) -> list[Row]:
         _text(found),
         _git(found.git),
         _settings(found),
+        *_clients(found.clients),
         Row("python", f"{found.python} · MCP SDK {found.sdk} · {found.system}", "neutral"),
     ]
 
@@ -202,8 +205,9 @@ def ago(seconds: float) -> str:
 def as_json(found: Findings) -> str:
     """One JSON object; what is not known is null. Members are added, never renamed or removed.
 
-    `sound` is what the exit code says. `server`, `home` (with `journal`) and `model` are the
-    dataclasses of those names here; of `boxes` see `_record`.
+    `sound` is what the exit code says. `server`, `home` (with `journal`), `settings.file` and
+    `model` have the fields of the dataclasses here, `clients` those of `clients.check.Finding`;
+    of `boxes` see `_record`.
     """
     record = {
         "sound": found.is_sound,
@@ -216,6 +220,7 @@ def as_json(found: Findings) -> str:
         "git": found.git,
         "settings": {"file": found.file and dataclasses.asdict(found.file), "given": found.given},
         "model": dataclasses.asdict(found.model),
+        "clients": [dataclasses.asdict(each) for each in found.clients],
     }
     return json.dumps(record, ensure_ascii=False, indent=2, default=str)
 
@@ -336,6 +341,17 @@ def _settings(found: Findings) -> Row:
         exposed = f"others can read {found.file.exposed_key} there\nchmod 600 {found.file.path}"
         return Row("settings", f"{text}; {exposed}", "bad")
     return Row("settings", f"{text}; `rlm-mcp doctor --settings` lists them", "neutral")
+
+
+def _clients(found: Sequence[check.Finding]) -> list[Row]:
+    if not found:
+        return [Row("clients", "none starts rlm-mcp yet: `rlm-mcp install` sets it up", "neutral")]
+    return [
+        Row("client", f"{each.client}: {each.what}", "good")
+        if each.fix is None
+        else Row("client", f"{each.client}: {each.what}\n{each.fix} ({each.path})", "bad")
+        for each in found
+    ]
 
 
 def _model(found: FoundModel) -> Row:

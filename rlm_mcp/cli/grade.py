@@ -24,7 +24,7 @@ LABEL_CHARS = 9
 SKILL_CHARS = 24
 
 
-@click.command()
+@click.command(short_help="Test whether a model can drive an RLM.")
 @model_options
 @click.option(
     "--engine",

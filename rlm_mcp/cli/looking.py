@@ -23,6 +23,7 @@ from rlm_mcp.cli.findings import (
     FoundServer,
 )
 from rlm_mcp.cli.origins import shown_url
+from rlm_mcp.clients import check
 from rlm_mcp.clients.handshake import handshake
 from rlm_mcp.errors import ClientError, EndpointError, SettingsInvalid
 from rlm_mcp.given import AllGiven
@@ -63,6 +64,7 @@ async def look(settings: Settings, given: AllGiven) -> Findings:
         taken=taken(boxes, settings.sandbox),
         boxes=boxes,
         model=await _model(settings),
+        clients=await anyio.to_thread.run_sync(check.findings),
     )
 
 

@@ -29,7 +29,12 @@ def command(context: click.Context) -> None:
     """Ask questions of text far larger than any model's window, on a model of your own.
 
     Without a command: serve MCP on standard input and output, as an MCP client starts it.
-    Settings come from RLM_ environment variables; the README lists them.
+
+    Settings come from options, then RLM_ environment variables, then the settings file;
+    `rlm-mcp doctor --settings` lists them all, and says where each comes from.
+
+    Exit code of every command: 0 done, 1 failed or found wanting, 2 wrong usage, 3 a budget was
+    spent, 130 interrupted. A command's own help says more.
     """
     export_spans()
     if context.invoked_subcommand is None:
@@ -53,7 +58,7 @@ for subcommand in (
 
 
 def main() -> None:
-    """Run the command and exit: 0 answer, 1 error, 2 usage, 3 budget spent, 130 interrupted."""
+    """Run the command and exit with its code; the words of `command` say what each means."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Loaded text may hold what no terminal can show, and an answer may quote it.

@@ -59,7 +59,7 @@ def traces(context: click.Context, *, limit: int, as_json: bool) -> None:
         _list(limit, as_json=as_json)
 
 
-@traces.command("list")
+@traces.command("list", short_help="List the newest runs.")
 @_listing
 def list_runs(*, limit: int, as_json: bool) -> None:
     """List the newest runs: id, start, status, question, calls, cost, time."""

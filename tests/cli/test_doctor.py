@@ -24,6 +24,7 @@ from rlm_mcp.cli.findings import (
     as_text,
     rows,
 )
+from rlm_mcp.clients.check import Finding
 from rlm_mcp.errors import SandboxUnavailable
 from rlm_mcp.llm.interview import Bounds
 from rlm_mcp.repl import boxes
@@ -70,6 +71,7 @@ def found(*surveyed, asked="auto", taken=None, model=None, **more):
         "taken": taken,
         "boxes": surveyed,
         "model": model or FoundModel("http://localhost:8080/v1", "qwen", 32_768, 4),
+        "clients": (),
     }
     return Findings(**given | more)
 
@@ -84,6 +86,7 @@ FINDINGS = {
         file=FoundFile(Path("config/config.toml")),
         given={"api_url": "environment", "roots": "environment", "model": "file"},
         model=FoundModel("http://localhost:8080/v1", "qwen", 32_768, 4, measured_s_ago=7200.0),
+        clients=(Finding("Codex", Path("codex/config.toml"), "`rlm` starts /bin/rlm-mcp"),),
     ),
     "one_layer": found(
         works("linux", "kernel", ("seccomp", *LINUX[2:]), refused=DEEDS), NOT_TRIED, taken="linux"
@@ -125,6 +128,14 @@ FINDINGS = {
             journal=FoundJournal(90_000, problem="its schema is 9, this rlm-mcp knows 3", schema=9),
         ),
         file=FoundFile(Path("config/config.toml"), "api_key"),
+        clients=(
+            Finding(
+                "Cursor",
+                Path("cursor/mcp.json"),
+                "`rlm` starts /gone/rlm-mcp, which does not exist",
+                "rlm-mcp install cursor",
+            ),
+        ),
         given={"api_key": "file"},
     ),
     "slow_to_start": found(NOT_TRIED, server=FoundServer("0.1.0", SLOW_S + 1, 7)),
@@ -148,7 +159,9 @@ def test_the_words_are_those_agreed_on(golden, name):
 def test_what_is_bad_says_on_its_next_line_what_to_do():
     bad = [row for each in FINDINGS.values() for row in rows(each) if row.verdict == "bad"]
 
-    assert {"server", "sandbox", "data", "journal", "settings"} <= {row.label for row in bad}
+    assert {"server", "sandbox", "data", "journal", "settings", "client"} <= {
+        row.label for row in bad
+    }
     assert [row for row in bad if "\n" not in row.text and "isolation" not in row.text] == []
 
 

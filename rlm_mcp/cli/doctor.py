@@ -39,7 +39,7 @@ def doctor(*, sandbox: str | None, endpoint: bool, origins: bool, as_json: bool)
 
     The server is started as a client starts it, and each sandbox is started and tried; then the
     model a run would ask, the data folder, git, the settings, and the MCP clients that start it.
-    It takes seconds, and two minutes at most. Exit code: 0 if a client can use the server and
+    It takes seconds, and three minutes at most. Exit code: 0 if a client can use the server and
     model-written code can run as the settings say, 1 if not. That no model answers is told, and is
     no failure.
 

@@ -40,7 +40,7 @@ MODEL_S = 10.0
 
 
 async def look(settings: Settings, given: AllGiven) -> Findings:
-    """Everything that a client, and a run, will meet here. It takes seconds, two minutes at most.
+    """Everything that a client, and a run, will meet here. It takes seconds, three minutes at most.
 
     The server is started before anything else is at work: how long it takes is one of the findings.
     """

@@ -1,5 +1,6 @@
 """What each command says of itself: agreed on word by word, whole where it is listed, and short."""
 
+import inspect
 import textwrap
 
 import click
@@ -24,9 +25,9 @@ LISTED = {name: each for name, each in COMMANDS.items() if name != "rlm-mcp"}
 def words(name, told):
     """The help, however this version of click lays it out."""
     yield " ".join([name, *told.collect_usage_pieces(click.Context(told))])
-    for paragraph in (told.help or "").split("\n\n"):
-        as_it_is = paragraph.lstrip().startswith("\b")
-        yield paragraph.strip("\b\n ") if as_it_is else textwrap.fill(paragraph.strip(), 98)
+    for paragraph in inspect.cleandoc(told.help or "").split("\n\n"):
+        as_it_is = paragraph.startswith("\b")
+        yield paragraph.strip("\b\n") if as_it_is else textwrap.fill(paragraph, 98)
     for option in told.params:
         if isinstance(option, click.Option):
             names = ", ".join([*option.opts, *option.secondary_opts])

@@ -17,8 +17,8 @@ from rlm_mcp.repl.survey import Surveyed
 from rlm_mcp.words import count, size
 
 PLAIN_WIDTH = 100
-# Hosts give a server 30 to 60 s to start, Codex among the shortest; a busy machine takes its share.
-SLOW_S = 10.0
+# Half of what the least patient of clients (Codex) gives a server to start.
+SLOW_S = 15.0
 LEAST_FREE = 10**9
 STRAY = (
     "Something prints as this Python starts, which stricter clients take for a broken server: often"
@@ -283,10 +283,10 @@ def _server(found: FoundServer) -> Row:
         return Row(
             "server", f"{start}, but writes what is not MCP: {found.stray[0]!r}\n{STRAY}", "bad"
         )
+    text = f"{start} · {count(found.tools or 0, 'tool')} · nothing stray on standard output"
     if found.start_s > SLOW_S:
-        return Row("server", f"{start}\n{SLOW}", "bad")
-    tools = count(found.tools or 0, "tool")
-    return Row("server", f"{start} · {tools} · nothing stray on standard output", "good")
+        return Row("server", f"{text}\n{SLOW}", "bad")
+    return Row("server", text, "good")
 
 
 def _text(found: Findings) -> Row:

@@ -28,6 +28,12 @@ SLOW = (
     "Clients give up after 30 s. The first start after an installation is slower than the next; if"
     " this was none, see what keeps the machine or its disk busy."
 )
+HELD_BACK = "Model-written code has your rights. RLM_SANDBOX=auto holds it back."
+ASKING: dict[Origin, str] = {
+    "flag": "--sandbox",
+    "environment": "RLM_SANDBOX",
+    "file": "the settings file",
+}
 ELSEWHERE = "Make it writable, or set RLM_HOME to another folder."
 ROOM = "Make room, remove old runs and contexts with `rlm-mcp purge`, or set RLM_HOME elsewhere."
 JOURNAL = "Update rlm-mcp if it is newer; else move it away, or set RLM_HOME to another folder."
@@ -247,9 +253,12 @@ def _sandbox(found: Findings) -> Row:
         what = "no sandbox works here" if found.asked == "auto" else f"{found.asked} does not work"
         return Row("sandbox", f"{what}: nothing runs\n{HINT}", "bad")
     chosen = next(each for each in found.boxes if each.box == found.taken)
-    by = "`auto` takes it" if found.asked == "auto" else "RLM_SANDBOX or --sandbox asks for it"
-    verdict: Verdict = "bad" if chosen.isolation == "none" else "good"
-    return Row("sandbox", f"{found.taken}: {by}; isolation: {_isolation(chosen)}", verdict)
+    is_auto = found.asked == "auto"
+    by = "`auto` takes it" if is_auto else f"{ASKING[found.given['sandbox']]} asks for it"
+    text = f"{found.taken}: {by}; isolation: {_isolation(chosen)}"
+    if chosen.isolation == "none":
+        return Row("sandbox", f"{text}\n{HELD_BACK}", "bad")
+    return Row("sandbox", text, "good")
 
 
 def _box(each: Surveyed) -> Row:
@@ -321,8 +330,8 @@ def _git(version: str | None) -> Row:
     if version is None:
         return Row(
             "git",
-            "not here: needed for `folder@revision`, and .gitignore rules are read"
-            " slower without it\nInstall git.",
+            "not here: `folder@revision` needs it, and of ignore rules only .gitignore files count"
+            "\nInstall git.",
             "neutral",
         )
     return Row("git", f"{version}, for .gitignore rules and `folder@revision`", "good")

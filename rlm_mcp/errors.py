@@ -2,6 +2,7 @@
 
     RlmError
     ├── SettingsInvalid         a setting has a value that cannot work
+    │   └── AuthMissing         others could reach the server, and it asks nobody who they are
     ├── ArgumentInvalid         a tool or library argument cannot work
     ├── ContextError
     │   ├── SourceForbidden     it lies outside the folders that may be loaded
@@ -29,6 +30,7 @@
     │   ├── NoSession           no handle given and none implied
     │   ├── UnknownSession      never minted, or expired
     │   ├── TooManySessions     the cap is reached
+    │   ├── QuotaReached        a user of a shared server has had its share
     │   └── StaleEpoch          a newer incarnation owns this session
     ├── RunError
     │   ├── UnknownRun          no such run in the journal
@@ -65,6 +67,10 @@ class RlmError(Exception):
 
 class SettingsInvalid(RlmError):
     """A setting has a value that cannot work."""
+
+
+class AuthMissing(SettingsInvalid):
+    """Other machines could reach the server, and it asks nobody who they are."""
 
 
 class ArgumentInvalid(RlmError):
@@ -211,6 +217,10 @@ class UnknownSession(SessionError):
 
 class TooManySessions(SessionError):
     """As many sessions are open as this server may hold."""
+
+
+class QuotaReached(SessionError):
+    """A user of a shared server has as many sessions, runs, bytes or money as it may."""
 
 
 class StaleEpoch(SessionError):

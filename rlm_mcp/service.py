@@ -34,6 +34,7 @@ from rlm_mcp.events import Event, RunEnded, RunFailed
 from rlm_mcp.llm.models import ModelPair, Models
 from rlm_mcp.protocols import Sink
 from rlm_mcp.repl.local import LocalBackend
+from rlm_mcp.rules import LoadRules
 from rlm_mcp.runs.costs import Costs, costs
 from rlm_mcp.runs.jobs import Job, Jobs
 from rlm_mcp.runs.journal import FILE, Journal, RunRow
@@ -160,8 +161,11 @@ class Service:
         text: str | Mapping[str, str] | None = None,
         name: str | None = None,
         progress: Callable[[LoadProgress], None] | None = None,
+        rules: LoadRules | None = None,
     ) -> ContextInfo:
         """Load files, folders and globs within the settings' roots, or `text`, into the session.
+
+        `rules` take the place of the settings'.
 
         An explicit `name` takes the place of what had it; a name made from the source does so only
         if that source is loaded again.
@@ -170,7 +174,7 @@ class Service:
             ContextError: nothing could be loaded.
             UnknownSession: the session ended meanwhile.
         """
-        rules = self.settings.load_rules
+        rules = rules or self.settings.load_rules
         info = await load(self.store, sources, text=text, name=name, rules=rules, progress=progress)
         origin = info.id if text is not None else await anyio.to_thread.run_sync(_origin, sources)
         return self.session(session.handle).add(info, origin, explicit=name is not None)

@@ -149,6 +149,46 @@ class Settings(BaseModel):
         description="Spans carry questions, prompts, replies, code and output, too.",
     )
 
+    token_file: Path | None = Field(
+        default=None, description="Bearer tokens that the HTTP server takes; see `rlm-mcp token`."
+    )
+    oauth_issuer: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="OAuth issuer whose tokens the HTTP server takes instead.",
+    )
+    oauth_jwks: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="URL of that issuer's keys (JWKS), to verify its JWTs with.",
+    )
+    oauth_scopes: str | None = Field(
+        default=None, description="Scopes such a token must have, a space between them."
+    )
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]+(/[^?#\s]*)?$",
+        description="URL by which clients reach the HTTP server, without `/mcp`; a request for"
+        " another host is refused.",
+    )
+    origins: str | None = Field(
+        default=None,
+        description="Origins of web pages that may call the HTTP server, a space between them.",
+    )
+    max_body_mb: float = Field(
+        default=64, gt=0, description="Largest request that the HTTP server takes, MB."
+    )
+    user_sessions: int = Field(
+        default=8, ge=1, description="Sessions that one user of the HTTP server has at a time."
+    )
+    user_runs: int = Field(default=4, ge=1, description="Runs of one user at work at a time.")
+    user_load_gb: float | None = Field(
+        default=None, gt=0, description="What one user has loaded in all open sessions, GB."
+    )
+    user_cost_per_day: float | None = Field(
+        default=None, gt=0, description="What the runs of one user cost in a day (UTC)."
+    )
+
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, **overrides: object) -> Self:
         """Settings from overrides (None does not count), then `environment`, then the file.

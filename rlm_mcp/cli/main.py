@@ -15,6 +15,7 @@ from rlm_mcp.cli.grade import grade
 from rlm_mcp.cli.install import install, uninstall
 from rlm_mcp.cli.purge import purge
 from rlm_mcp.cli.serve import serve
+from rlm_mcp.cli.token import token
 from rlm_mcp.cli.traces import traces
 from rlm_mcp.errors import RlmError
 
@@ -43,6 +44,7 @@ def command(context: click.Context) -> None:
 
 for subcommand in (
     serve,
+    token,
     install,
     uninstall,
     ask,

@@ -1,6 +1,7 @@
 """`rlm-mcp serve`: the MCP server on standard input and output, or over HTTP."""
 
 import sys
+from pathlib import Path
 
 import anyio
 import click
@@ -19,9 +20,20 @@ WAITING = (
 @click.option(
     "--port", default=8765, show_default=True, help="Port for --http; 0 takes a free one."
 )
-def serve(*, http: bool = False, host: str = "127.0.0.1", port: int = 8765) -> None:
-    """Serve MCP to a client."""
-    settings = Settings.load()
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="With --http, take only the bearer tokens of this file; see `rlm-mcp token`.",
+)
+def serve(
+    *,
+    http: bool = False,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    token_file: Path | None = None,
+) -> None:
+    """Serve MCP to a client, or over HTTP to a team."""
+    settings = Settings.load(token_file=token_file)
     if http:
         from rlm_mcp.server.http import serve_http
 

@@ -50,6 +50,15 @@ SUMS: dict[SumScope | None, str] = {
     "day": _SUMS.format(billed=_KEPT + _WHOSE["day"] + " UNION ALL" + _EXPIRED + _WHOSE["day"]),
     None: _SUMS.format(billed=_KEPT + " UNION ALL" + _EXPIRED),
 }
+_OWNED = (
+    "run IN (SELECT runs.id FROM runs JOIN owners ON owners.id = session WHERE principal = :owner)"
+)
+OWNED: dict[SumScope | None, str] = {
+    "run": _SUMS.format(billed=f"{_KEPT}{_WHOSE['run']} AND {_OWNED}"),
+    "session": _SUMS.format(billed=f"{_KEPT}{_WHOSE['session']} AND {_OWNED}"),
+    "day": _SUMS.format(billed=f"{_KEPT}{_WHOSE['day']} AND {_OWNED}"),
+    None: _SUMS.format(billed=f"{_KEPT} WHERE {_OWNED}"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,12 @@ class Costs:
     by_depth: dict[int, Spent] = field(default_factory=dict)
 
 
-async def costs(journal: Journal, scope: CostScope, key: str | None = None) -> Costs:
+async def costs(
+    journal: Journal, scope: CostScope, key: str | None = None, owner: str | None = None
+) -> Costs:
     """Sum up `scope`; `key` is the run id, the session handle, or the day (None: today, UTC).
+
+    With an `owner`, only what belongs to that principal counts.
 
     Raises:
         ArgumentInvalid: a run or session is not named, or the day is none.
@@ -52,7 +56,7 @@ async def costs(journal: Journal, scope: CostScope, key: str | None = None) -> C
     """
     column = None if scope == "all" else scope
     key = await _checked(journal, column, key) if column else None
-    rows = await journal.sums(column, key or "")
+    rows = await journal.sums(column, key or "", owner)
     return Costs(
         scope=scope,
         id=key,

@@ -20,7 +20,7 @@ from rlm_mcp.events import Event, RunStarted, from_json
 from rlm_mcp.protocols import Sink
 from rlm_mcp.rules import Keeping
 from rlm_mcp.runs import expiry
-from rlm_mcp.runs.bills import SUMS, CallSum, SumScope
+from rlm_mcp.runs.bills import OWNED, SUMS, CallSum, SumScope
 from rlm_mcp.runs.tables import connect
 from rlm_mcp.runs.writer import JournalSink, Writer, guarded
 
@@ -158,12 +158,16 @@ class Journal:
         """The RunEnded or RunFailed of a run, None while it has neither or goes on after it."""
         return await self._query(ENDING, (run_id,), lambda rows: next(_recorded(rows), None))
 
-    async def sums(self, scope: SumScope | None, key: str) -> list[CallSum]:
+    async def sums(
+        self, scope: SumScope | None, key: str, owner: str | None = None
+    ) -> list[CallSum]:
         """Calls of a scope summed by role, model, outcome and depth; of all if `scope` is None.
 
-        Those of runs that are gone count for a day and for all.
+        Those of runs that are gone count for a day and for all, but not for an `owner`: of one only
+        what is kept and belongs to that principal counts (see `runs.owners`).
         """
-        return [CallSum(*row) for row in await self._read(SUMS[scope], {"key": key})]
+        sql = SUMS[scope] if owner is None else OWNED[scope]
+        return [CallSum(*row) for row in await self._read(sql, {"key": key, "owner": owner})]
 
     async def at_work(self) -> set[str]:
         """The ids of the runs that some server works on, as far as can be told."""

@@ -61,9 +61,9 @@ def build_server(app: App) -> RlmServer:
         return await _called(app, request, params)
 
     async def list_resources(
-        _: Request, params: types.PaginatedRequestParams | None
+        request: Request, params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
-        return await resources.list_resources(app, params.cursor if params else None)
+        return await resources.list_resources(app, request, params.cursor if params else None)
 
     async def list_templates(
         _: Request, __: types.PaginatedRequestParams | None
@@ -71,12 +71,14 @@ def build_server(app: App) -> RlmServer:
         return types.ListResourceTemplatesResult(resource_templates=resources.TEMPLATES)
 
     async def read_resource(
-        _: Request, params: types.ReadResourceRequestParams
+        request: Request, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
-        return await resources.read_resource(app, str(params.uri))
+        return await resources.read_resource(app, request, str(params.uri))
 
-    async def complete(_: Request, params: types.CompleteRequestParams) -> types.CompleteResult:
-        return types.CompleteResult(completion=await completed(app, params))
+    async def complete(
+        request: Request, params: types.CompleteRequestParams
+    ) -> types.CompleteResult:
+        return types.CompleteResult(completion=await completed(app, request, params))
 
     return RlmServer(
         "rlm-mcp",

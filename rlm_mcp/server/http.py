@@ -1,4 +1,4 @@
-"""The server over Streamable HTTP at /mcp, for clients on this machine."""
+"""The server over Streamable HTTP at /mcp: for this machine, or with auth for a team."""
 
 import ipaddress
 import logging
@@ -6,21 +6,24 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import anyio
 import uvicorn
+from mcp.server.auth.provider import TokenVerifier
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rlm_mcp.errors import SettingsInvalid
+from rlm_mcp.errors import AuthMissing, SettingsInvalid
 from rlm_mcp.server.app import open_app
+from rlm_mcp.server.auth import PATH, auth_of
 from rlm_mcp.server.build import build_server
 from rlm_mcp.server.sessions import http_key
 from rlm_mcp.settings import Settings
 
-PATH = "/mcp"
-MOST_BODY_BYTES = 64 << 20
+MB = 10**6
 GRACE_S = 3
+EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - told apart, not listened on
 
 logger = logging.getLogger(__name__)
 
@@ -30,22 +33,31 @@ async def serve_http(
     host: str = "127.0.0.1",
     port: int = 8765,
     announce: Callable[[str], None] = logger.info,
+    verifier: TokenVerifier | None = None,
 ) -> None:
     """Serve any number of clients until SIGTERM or SIGINT; exits with 143 or 130 then.
 
-    `announce` is told the address once it takes connections; `port` 0 takes a free one.
+    `announce` is told the address once it takes connections; `port` 0 takes a free one. Tokens of
+    the settings' issuer are verified by `verifier`, if one is given (see `server.auth`).
 
     Raises:
-        SettingsInvalid: `host` is not of this machine alone, or `port` is taken.
+        AuthMissing: others could reach it, and the settings name neither tokens nor an issuer.
+        SettingsInvalid: the settings do not fit, or `port` is taken.
     """
+    auth = auth_of(settings, verifier)
+    if auth is None:
+        _refuse_others(settings, host)
+    security = _only_to(settings, host)
     listener = _listen(host, port)
-    async with open_app(settings) as app:
+    async with open_app(settings, shared=auth is not None) as app:
         starlette = build_server(app).streamable_http_app(
             streamable_http_path=PATH,
-            max_request_body_size=MOST_BODY_BYTES,
+            max_request_body_size=round(settings.max_body_mb * MB),
             # A client that is idle keeps its id as long as its session.
             session_idle_timeout=settings.session_ttl_s,
-            transport_security=_only_to(host),
+            transport_security=security,
+            auth=auth.settings if auth else None,
+            token_verifier=auth.verifier if auth else None,
         )
         config = uvicorn.Config(
             EndOnDelete(starlette, app.end_session),
@@ -110,12 +122,18 @@ async def _stop_by_signal(server: _Uvicorn) -> None:
             server.ended_by = number
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    if not _is_loopback(host):
-        raise SettingsInvalid(
-            f"{host} can be reached from other machines, and the server asks for no password.",
-            "Serve on 127.0.0.1; for other machines put a proxy with a login in front.",
+def _refuse_others(settings: Settings, host: str) -> None:
+    public = urlsplit(settings.public_url or "").hostname
+    reached = next((name for name in (host, public) if name and not _is_loopback(name)), None)
+    if reached is not None:
+        raise AuthMissing(
+            f"{reached} can be reached from other machines, and the server asks nobody who it is.",
+            "Make a token with `rlm-mcp token NAME` and set RLM_TOKEN_FILE to its file, or set"
+            " RLM_OAUTH_ISSUER. For this machine alone serve on 127.0.0.1.",
         )
+
+
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
@@ -132,13 +150,24 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _only_to(host: str) -> TransportSecuritySettings:
-    """Requests whose Host or Origin is another: a page in a browser, by DNS rebinding."""
+def _only_to(settings: Settings, host: str) -> TransportSecuritySettings:
+    """Refuses another Host or Origin: a page in a browser gets here by DNS rebinding."""
+    public = urlsplit(settings.public_url or "")
+    if host in EVERY_ADDRESS and not public.netloc:
+        raise SettingsInvalid(
+            f"{host} stands for every address of this machine, so no request can be told to be for"
+            " it.",
+            "Set RLM_PUBLIC_URL to the URL that clients use.",
+        )
     names = sorted({"127.0.0.1", "localhost", "[::1]", _bracketed(host)})
+    hosts, origins = [f"{name}:*" for name in names], [f"http://{name}:*" for name in names]
+    if public.netloc:
+        hosts += [public.netloc, f"{_bracketed(public.hostname or '')}:*"]
+        origins.append(f"{public.scheme}://{public.netloc}")
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
-        allowed_hosts=[f"{name}:*" for name in names],
-        allowed_origins=[f"http://{name}:*" for name in names],
+        allowed_hosts=hosts,
+        allowed_origins=origins + (settings.origins or "").split(),
     )
 
 

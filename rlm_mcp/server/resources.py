@@ -7,6 +7,7 @@ import anyio.to_thread
 from mcp import MCPError, types
 
 from rlm_mcp.errors import ArgumentInvalid, RlmError, UnknownContext, UnknownRun
+from rlm_mcp.server.access import Caller
 from rlm_mcp.server.addresses import (
     Address,
     answer_uri,
@@ -18,7 +19,7 @@ from rlm_mcp.server.addresses import (
     view_uri,
 )
 from rlm_mcp.server.app import App
-from rlm_mcp.server.sessions import LOCAL
+from rlm_mcp.server.sessions import Request
 from rlm_mcp.words import count, sendable
 
 if TYPE_CHECKING:
@@ -77,11 +78,13 @@ TEMPLATES = [
 TYPES = {("context", ""): "application/json", ("run", "view"): "text/html"}
 
 
-async def list_resources(app: App, cursor: str | None) -> types.ListResourcesResult:
-    """The contexts of a local client. Over HTTP none: a list would give ids to strangers."""
+async def list_resources(
+    app: App, request: Request, cursor: str | None
+) -> types.ListResourcesResult:
+    """The contexts of a local client or of a user who said who it is; no stranger gets ids."""
     if cursor is not None and not cursor.isdecimal():
         raise MCPError(types.INVALID_PARAMS, f"There is no page {cursor!r} of resources.")
-    at, contexts = int(cursor or 0), await local_contexts(app)
+    at, contexts = int(cursor or 0), await listed_contexts(app, request)
     listed = [
         types.Resource(
             uri=context_uri(info.id),
@@ -96,16 +99,14 @@ async def list_resources(app: App, cursor: str | None) -> types.ListResourcesRes
     return types.ListResourcesResult(resources=listed, next_cursor=more)
 
 
-async def local_contexts(app: App) -> "list[ContextInfo]":
-    """The contexts of a client on this machine's standard streams; none before it loaded any."""
-    handle = app.sessions.implied(LOCAL)
-    if handle is None:
+async def listed_contexts(app: App, request: Request) -> "list[ContextInfo]":
+    """The contexts that a caller is shown unasked; none before it loaded any."""
+    if not app.shared and app.sessions.local is None:
         return []  # hosts ask at once: nothing was loaded, so nothing needs to be opened
-    sessions = (await app.service()).sessions
-    return [info for each in sessions if each.handle == handle for info in each.contexts]
+    return await (await app.caller(request)).contexts()
 
 
-async def read_resource(app: App, uri: str) -> types.ReadResourceResult:
+async def read_resource(app: App, request: Request, uri: str) -> types.ReadResourceResult:
     """The text at `uri`, at most `MOST_CHARS` characters of it and where the rest is.
 
     The page of a run is given whole: a part of it would not open.
@@ -117,7 +118,7 @@ async def read_resource(app: App, uri: str) -> types.ReadResourceResult:
     try:
         if address is None:
             raise UnknownContext(f"{uri} is no address of this server.", "Take one from a result.")
-        text = await _text(await app.service(), address)
+        text = await _text(await app.caller(request), address)
     except RlmError as error:
         raise MCPError(types.INVALID_PARAMS, str(error), {"uri": uri}) from error
     kind = TYPES.get((address.kind, address.part), "text/plain")
@@ -125,7 +126,10 @@ async def read_resource(app: App, uri: str) -> types.ReadResourceResult:
     return types.ReadResourceResult(contents=[contents])
 
 
-async def _text(service: "Service", address: Address) -> str:
+async def _text(caller: Caller, address: Address) -> str:
+    service = caller.service
+    if address.kind == "run":
+        await caller.run(address.id)
     match address:
         case Address(kind="run", part="", path=""):
             page = await service.trace(address.id, _number(address, "page", 1))
@@ -139,7 +143,7 @@ async def _text(service: "Service", address: Address) -> str:
 
             return await view_page(service.journal, address.id)
         case Address(kind="context"):
-            catalogue = await anyio.to_thread.run_sync(service.store.catalogue, address.id)
+            catalogue = await caller.catalogue(address.id)
             return await anyio.to_thread.run_sync(_of_context, service, catalogue, address)
     raise UnknownContext(f"There is no kind {address.kind!r}.", "Take a URI from a result.")
 

@@ -1,6 +1,6 @@
 """Whose call it is: a handle in the arguments, or the session that the transport implies."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,8 +9,6 @@ import anyio
 from mcp.server import ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from rlm_mcp.errors import NoSession
-
 if TYPE_CHECKING:
     from rlm_mcp.engine.session import Session
     from rlm_mcp.service import Service
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
 LOCAL = "local"
 
 Request = ServerRequestContext[Any, Any]
+New = Callable[[], Awaitable["Session"]]
 
 
 def transport_key(request: Request) -> str | None:
@@ -47,20 +46,10 @@ class Sessions:
     _handles: dict[str, str] = field(default_factory=dict)
     _starting: anyio.Lock = field(default_factory=anyio.Lock)
 
-    def find(self, service: "Service", key: str | None, handle: str | None) -> "Session":
-        """The session of `handle`, else the one that `key` implies.
-
-        Raises:
-            NoSession: there is neither.
-            UnknownSession: it has expired, or never was.
-        """
-        handle = handle or self.implied(key)
-        if handle is None:
-            raise NoSession(
-                "There is no session yet: nothing was loaded.",
-                "Call load_context first, then pass the `session` it returns.",
-            )
-        return service.session(handle)
+    @property
+    def local(self) -> str | None:
+        """The handle of the one client on stdio or in memory, None if it has loaded nothing."""
+        return self.implied(LOCAL)
 
     def implied(self, key: str | None) -> str | None:
         """The handle that `key` stands for, None if it does not yet."""
@@ -68,24 +57,21 @@ class Sessions:
 
     @asynccontextmanager
     async def to_load(
-        self, service: "Service", key: str | None, handle: str | None
+        self, service: "Service", key: str | None, new: New
     ) -> AsyncIterator["Session"]:
-        """The session to load into, started if need be.
+        """The session that `key` implies, or a `new` one.
 
         A session that was started for this load, and that nothing implies, ends if the load fails:
         nobody could ever name it.
 
         Raises:
-            UnknownSession: `handle` has expired, or never was.
             TooManySessions: as many are open as settings allow.
+            QuotaReached: as many of one user are.
         """
-        if handle is not None:
-            yield service.session(handle)
-            return
         if key is not None:
-            yield await self._found_or_started(service, key)
+            yield await self._found_or_started(service, key, new)
             return
-        session = await service.new_session()
+        session = await new()
         try:
             yield session
         except BaseException:
@@ -99,9 +85,9 @@ class Sessions:
         if handle is not None:
             await service.end_session(handle)
 
-    async def _found_or_started(self, service: "Service", key: str) -> "Session":
+    async def _found_or_started(self, service: "Service", key: str, new: New) -> "Session":
         async with self._starting:
             open_handles = {session.handle for session in service.sessions}
             if self._handles.get(key) not in open_handles:
-                self._handles[key] = (await service.new_session()).handle
+                self._handles[key] = (await new()).handle
             return service.session(self._handles[key])

@@ -11,7 +11,7 @@ from rlm_mcp.errors import ArgumentInvalid, UnknownContext
 from rlm_mcp.server import arguments, results, texts
 from rlm_mcp.server.app import App
 from rlm_mcp.server.progress import reporting
-from rlm_mcp.server.sessions import LOCAL, Request, transport_key
+from rlm_mcp.server.sessions import LOCAL, Request
 from rlm_mcp.types import Budget
 from rlm_mcp.words import count
 
@@ -47,16 +47,16 @@ class Tool:
 async def load_context(app: App, request: Request, asked: arguments.LoadContext) -> Told:
     """Load, and tell clients that list contexts that there is one more."""
     sources = [asked.source] if isinstance(asked.source, str) else asked.source or []
-    service, key = await app.service(), transport_key(request)
+    caller = await app.caller(request)
     state = _Loading()
     async with (
         reporting(request.session, state.line),
-        app.sessions.to_load(service, key, asked.session) as session,
+        caller.to_load(asked.session) as session,
     ):
-        info = await service.load(
+        info = await caller.load(
             session, sources, text=asked.text, name=asked.name, progress=state.take
         )
-    if key == LOCAL:
+    if caller.key == LOCAL:
         await app.announce_contexts(request)
     context = results.LoadedContext.of(info)
     link = types.ResourceLink(
@@ -73,8 +73,8 @@ async def rlm_query(app: App, request: Request, asked: arguments.RlmQuery) -> To
     """Start a run and wait for it; who stops waiting before `wait_s` stops the run."""
     wait_s = app.settings.wait_s if asked.wait_s is None else asked.wait_s
     deadline = anyio.current_time() + wait_s
-    service = await app.service()
-    session = app.sessions.find(service, transport_key(request), asked.session)
+    caller = await app.caller(request)
+    service, session = caller.service, await caller.session(asked.session)
     if not session.contexts:
         raise UnknownContext(
             f"Nothing is loaded in session {session.handle}.", "Call load_context first."
@@ -94,7 +94,7 @@ async def rlm_query(app: App, request: Request, asked: arguments.RlmQuery) -> To
         plan = results.RunResult.planned(session.handle, await service.plan(session, query))
         return Told(plan, texts.plan_text(plan))
     async with reporting(request.session, lambda: "looking for the model") as progress:
-        job = await service.start(session, query)
+        job = await caller.start(session, query)
         progress.line = job.status.line
         try:
             await job.wait(deadline - anyio.current_time())
@@ -106,32 +106,34 @@ async def rlm_query(app: App, request: Request, asked: arguments.RlmQuery) -> To
 
 async def get_answer(app: App, request: Request, asked: arguments.GetAnswer) -> Told:
     """Wait for a run that was started before, or go on with it; who leaves leaves it alone."""
-    service = await app.service()
-    job = service.jobs.find(asked.run_id)
+    caller = await app.caller(request)
+    job = await caller.run(asked.run_id)
     if asked.resume and (job is None or job.may_go_on):
         from rlm_mcp.resuming import resume  # noqa: PLC0415 - imports the engine, see app.service()
 
-        job = await resume(service, asked.run_id)
+        job = await resume(await app.service(), asked.run_id)
     if job is not None:
         async with reporting(request.session, job.status.line):
             await job.wait(app.settings.wait_s if asked.wait_s is None else asked.wait_s)
-    return _told(await service.view(asked.run_id))
+    return _told(await caller.service.view(asked.run_id))
 
 
 async def cancel_query(app: App, request: Request, asked: arguments.CancelQuery) -> Told:
     """Stop a run and give what it has."""
-    service = await app.service()
+    caller = await app.caller(request)
+    await caller.run(asked.run_id)
     async with reporting(request.session, lambda: "stopping the run"):
-        return _told(await service.cancel(asked.run_id))
+        return _told(await caller.service.cancel(asked.run_id))
 
 
 async def list_contexts(app: App, request: Request, asked: arguments.ListContexts) -> Told:
     """List a session's contexts; a local client that loaded none is told how to."""
-    service, key = await app.service(), transport_key(request)
+    caller = await app.caller(request)
+    key = caller.key
     if asked.session is None and key is not None and app.sessions.implied(key) is None:
         listed = results.ContextsListed(session=None, contexts=[])
     else:
-        session = app.sessions.find(service, key, asked.session)
+        session = await caller.session(asked.session)
         contexts = [results.LoadedContext.of(info, most_skips=0) for info in session.contexts]
         listed = results.ContextsListed(session=session.handle, contexts=contexts)
     return Told(listed, texts.contexts_text(listed))
@@ -139,17 +141,16 @@ async def list_contexts(app: App, request: Request, asked: arguments.ListContext
 
 async def get_costs(app: App, request: Request, asked: arguments.GetCosts) -> Told:
     """Sum up what was used."""
-    service, key = await app.service(), asked.id
-    if asked.scope == "session" and key is None:
-        key = app.sessions.find(service, transport_key(request), None).handle
-    summed = results.CostsSummed.of(await service.costs(asked.scope, key))
+    caller = await app.caller(request)
+    summed = results.CostsSummed.of(await caller.costs(asked.scope, asked.id))
     return Told(summed, texts.costs_text(summed))
 
 
-async def get_trace(app: App, request: Request, asked: arguments.GetTrace) -> Told:  # noqa: ARG001 - a tool takes these three
+async def get_trace(app: App, request: Request, asked: arguments.GetTrace) -> Told:
     """Page through a run."""
-    service = await app.service()
-    trace = await service.trace(asked.run_id, asked.page, asked.detail)
+    caller = await app.caller(request)
+    await caller.run(asked.run_id)
+    trace = await caller.service.trace(asked.run_id, asked.page, asked.detail)
     page = results.TracePage.of(trace, asked.detail)
     return Told(page, "\n\n".join(part for part in (trace.text(), page.next) if part))
 

@@ -1,0 +1,100 @@
+"""Whose is what: the principal that each session and each context belongs to, beside the journal.
+
+A run belongs to whom its session belongs to. A context may belong to several: whoever loads the
+same content gets the same id.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Self, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from rlm_mcp.runs.writer import guarded
+
+T = TypeVar("T")
+
+TABLE = """
+CREATE TABLE IF NOT EXISTS owners (
+    principal TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (principal, id)
+) WITHOUT ROWID
+"""
+ADD = "INSERT OR IGNORE INTO owners VALUES (?, ?)"
+OWNS = "SELECT 1 FROM owners WHERE principal = ? AND id = ?"
+OWNS_RUN = "SELECT 1 FROM owners JOIN runs ON runs.session = owners.id WHERE principal = ?"
+OWNED = "SELECT id FROM owners WHERE principal = ?"
+
+
+class Owners:
+    """One process's hold on the table, made with `open`."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._using = anyio.Lock()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, journal: Path) -> AsyncIterator[Self]:
+        """The owners kept in the file of the journal, which must be there.
+
+        Raises:
+            JournalFailed: the file cannot be used.
+        """
+        db = await guarded(partial(_connect, journal))
+        try:
+            yield cls(db)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(db.close)
+
+    async def add(self, principal: str, id: str) -> None:
+        """Write down that a session or context belongs to `principal`.
+
+        Raises:
+            JournalFailed: the file cannot be written.
+        """
+
+        def write() -> None:
+            with self._db:
+                self._db.execute(ADD, (principal, id))
+
+        await self._in_thread(write)
+
+    async def owns(self, principal: str, id: str) -> bool:
+        """Whether that session or context belongs to `principal`."""
+        return await self._found(OWNS, (principal, id))
+
+    async def owns_run(self, principal: str, run_id: str) -> bool:
+        """Whether the journal has that run, of a session of `principal`."""
+        return await self._found(f"{OWNS_RUN} AND runs.id = ?", (principal, run_id))
+
+    async def owned(self, principal: str) -> set[str]:
+        """The ids of all sessions and contexts of `principal`, ended ones included."""
+
+        def read() -> set[str]:
+            return {row[0] for row in self._db.execute(OWNED, (principal,))}
+
+        return await self._in_thread(read)
+
+    async def _found(self, sql: str, parameters: tuple[str, str]) -> bool:
+        def read() -> bool:
+            return self._db.execute(sql, parameters).fetchone() is not None
+
+        return await self._in_thread(read)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        async with self._using:
+            return await guarded(work)
+
+
+def _connect(journal: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(journal, timeout=10, check_same_thread=False)
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA wal_autocheckpoint = 0")  # the journal's writer times it
+    with db:
+        db.execute(TABLE)
+    return db

@@ -1,16 +1,25 @@
 """A server over a scripted model behind real HTTP, and its official client, in both eras."""
 
+import os
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
+import httpx2
 import pytest
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from rlm_mcp.llm.scripted import ScriptedServer, serve
 from rlm_mcp.server.app import App, open_app
 from rlm_mcp.server.build import build_server
-from rlm_mcp.settings import Settings
+from rlm_mcp.server.tokenfile import new_token
+from rlm_mcp.settings import PREFIX, Settings
 
 WITHIN_S = 30.0
 
@@ -57,5 +66,59 @@ def bench(own_environment):
                     Client(build_server(app), mode=era, message_handler=on_message) as client,
                 ):
                     yield Bench(client, app, model)
+
+    return opened
+
+
+@dataclass(frozen=True)
+class Team:
+    """A server process that takes tokens, its users' tokens, and the model server behind."""
+
+    url: str
+    tokens: dict[str, str]
+    file: Path
+    model: ScriptedServer
+    process: Process
+
+    @asynccontextmanager
+    async def client(self, user, era="auto"):
+        """A client of that user."""
+        headers = {"authorization": f"Bearer {self.tokens[user]}"}
+        async with (
+            httpx2.AsyncClient(headers=headers, trust_env=False, timeout=WITHIN_S) as http,
+            Client(streamable_http_client(self.url, http_client=http), mode=era) as client,
+        ):
+            yield Bench(client, None, self.model)
+
+    async def said(self):
+        """What it wrote to stderr, after it is told to end."""
+        self.process.terminate()
+        return b"".join([chunk async for chunk in self.process.stderr]).decode()
+
+
+@pytest.fixture
+def team(own_environment):
+    """Opens a `Team`: `async with team(script, users) as t`. Settings may be named."""
+
+    @asynccontextmanager
+    async def opened(script=(), users=("alice", "bob"), within_s=WITHIN_S, **settings):
+        file = own_environment / "tokens"
+        tokens = {user: new_token(file, user) for user in users}
+        named = {PREFIX + name.upper(): str(value) for name, value in settings.items()}
+        with anyio.fail_after(within_s):
+            async with serve(script) as model:
+                command = ["-m", "rlm_mcp", "serve", "--http", "--port", "0"]
+                async with await anyio.open_process(
+                    [sys.executable, *command, "--token-file", str(file)],
+                    env={**os.environ, "RLM_API_URL": model.url, **named},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                ) as process:
+                    line = await BufferedByteReceiveStream(process.stderr).receive_until(b"\n", 999)
+                    try:
+                        yield Team(line.decode().split()[-1], tokens, file, model, process)
+                    finally:
+                        if process.returncode is None:
+                            process.kill()
 
     return opened

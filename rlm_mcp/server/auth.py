@@ -97,10 +97,12 @@ def _of_issuer(settings: Settings, verifier: TokenVerifier | None) -> Auth:
         verifier = JwtVerifier(issuer, resource, settings.oauth_jwks)
     return Auth(
         verifier,
-        AuthSettings(
-            issuer_url=AnyHttpUrl(issuer),
-            resource_server_url=AnyHttpUrl(resource),
-            required_scopes=(settings.oauth_scopes or "").split() or None,
-            validate_token_resource=True,
+        AuthSettings.model_validate(  # from strings: clients compare the issuer letter by letter
+            {
+                "issuer_url": issuer,
+                "resource_server_url": resource,
+                "required_scopes": (settings.oauth_scopes or "").split() or None,
+                "validate_token_resource": True,
+            }
         ),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+import httpx
 import httpx2
 import pytest
 from anyio.abc import Process
@@ -90,6 +91,13 @@ class Team:
         ):
             yield Bench(client, None, self.model)
 
+    @asynccontextmanager
+    async def http(self):
+        """An HTTP client of its address, that says of itself what each request says."""
+        at = self.url.removesuffix("/mcp").replace("0.0.0.0", "127.0.0.1")
+        async with httpx.AsyncClient(base_url=at, trust_env=False, timeout=WITHIN_S) as http:
+            yield http
+
     async def said(self):
         """What it wrote to stderr, after it is told to end."""
         self.process.terminate()
@@ -101,15 +109,16 @@ def team(own_environment):
     """Opens a `Team`: `async with team(script, users) as t`. Settings may be named."""
 
     @asynccontextmanager
-    async def opened(script=(), users=("alice", "bob"), within_s=WITHIN_S, **settings):
+    async def opened(script=(), users=("alice", "bob"), *, host="127.0.0.1", **settings):
         file = own_environment / "tokens"
         tokens = {user: new_token(file, user) for user in users}
         named = {PREFIX + name.upper(): str(value) for name, value in settings.items()}
-        with anyio.fail_after(within_s):
+        with anyio.fail_after(WITHIN_S * max(1, len(users) / 2)):
             async with serve(script) as model:
-                command = ["-m", "rlm_mcp", "serve", "--http", "--port", "0"]
+                command = ["-m", "rlm_mcp", "serve", "--http", "--port", "0", "--host", host]
+                command += ["--token-file", str(file)] if users else []
                 async with await anyio.open_process(
-                    [sys.executable, *command, "--token-file", str(file)],
+                    [sys.executable, *command],
                     env={**os.environ, "RLM_API_URL": model.url, **named},
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,

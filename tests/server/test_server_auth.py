@@ -4,17 +4,12 @@ import json
 import os
 import threading
 import time
-from contextlib import asynccontextmanager
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import anyio
-import httpx
 import jwt
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec
-from mcp import Client
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 
@@ -28,7 +23,6 @@ from rlm_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
-WITHIN_S = 60.0
 ISSUER = "https://issuer.example"
 PUBLIC = "https://rlm.example"
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
@@ -49,74 +43,49 @@ def bearer(token):
     return {"authorization": f"Bearer {token}", **ACCEPT}
 
 
-@asynccontextmanager
-async def served(**settings):
-    """A server in this process, and an HTTP client whose address is its own."""
-    urls, told = [], anyio.Event()
-
-    def announce(url):
-        urls.append(url)
-        told.set()
-
-    with anyio.fail_after(WITHIN_S):
-        async with anyio.create_task_group() as tasks:
-            loaded = Settings.load(**settings)
-            tasks.start_soon(serve_http, loaded, "127.0.0.1", 0, announce)
-            await told.wait()
-            async with httpx.AsyncClient(base_url=urls[0], trust_env=False) as http:
-                yield http
-            tasks.cancel_scope.cancel()
-
-
 @pytest.fixture
 def tokens(own_environment):
     return own_environment / "tokens"
 
 
-@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer rlm_wrong"}])
-async def test_who_has_no_token_of_the_file_is_told_nothing(tokens, headers):
-    new_token(tokens, "alice")
-    async with served(token_file=tokens) as http:
-        answer = await http.post("", json=INITIALIZE, headers=headers | ACCEPT)
+async def test_who_has_no_token_of_the_file_is_told_nothing(team):
+    async with team() as t, t.http() as http:
+        answers = [
+            await http.post("/mcp", json=INITIALIZE, headers=ACCEPT),
+            await http.post("/mcp", json=INITIALIZE, headers=bearer("rlm_wrong")),
+        ]
 
-    assert answer.status_code == 401
-    assert answer.headers["www-authenticate"].startswith("Bearer ")
-    assert "serverInfo" not in answer.text
+    for answer in answers:
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Bearer ")
+        assert "serverInfo" not in answer.text
 
 
-async def test_a_token_lets_in_until_its_line_is_removed(tokens):
-    alice, bob = new_token(tokens, "alice"), new_token(tokens, "bob")
-    async with served(token_file=tokens) as http:
-        before = await http.post("", json=INITIALIZE, headers=bearer(alice))
+async def test_a_token_lets_in_until_its_line_is_removed_or_the_file_breaks(team):
+    async with team() as t, t.http() as http:
+        alice, bob = bearer(t.tokens["alice"]), bearer(t.tokens["bob"])
+        before = await http.post("/mcp", json=INITIALIZE, headers=alice)
         session = {"mcp-session-id": before.headers["mcp-session-id"]}
-        lines = tokens.read_text(encoding="utf-8").splitlines()
-        tokens.write_text(lines[1], encoding="utf-8")
-        after = await http.post("", json=LIST, headers=bearer(alice) | session)
-        other = await http.post("", json=INITIALIZE, headers=bearer(bob))
+        lines = t.file.read_text(encoding="utf-8").splitlines()
+        t.file.write_text(lines[1], encoding="utf-8")
+        after = await http.post("/mcp", json=LIST, headers=alice | session)
+        other = await http.post("/mcp", json=INITIALIZE, headers=bob)
+        t.file.write_text(f"{lines[1]}\nno line of tokens", encoding="utf-8")
+        broken = await http.post("/mcp", json=INITIALIZE, headers=bob)
 
-    assert [before.status_code, after.status_code, other.status_code] == [200, 401, 200]
-
-
-async def test_a_file_that_breaks_while_serving_lets_nobody_in(tokens):
-    alice = new_token(tokens, "alice")
-    async with served(token_file=tokens) as http:
-        before = await http.post("", json=INITIALIZE, headers=bearer(alice))
-        with tokens.open("a", encoding="utf-8") as file:
-            file.write("no line of tokens\n")
-        after = await http.post("", json=INITIALIZE, headers=bearer(alice))
-
-    assert [before.status_code, after.status_code] == [200, 401]
+    codes = [answer.status_code for answer in (before, after, other, broken)]
+    assert codes == [200, 401, 200, 401]
 
 
-async def test_the_session_of_a_client_is_no_use_to_another_user(tokens):
-    alice, bob = new_token(tokens, "alice"), new_token(tokens, "bob")
-    async with served(token_file=tokens) as http:
-        opened = await http.post("", json=INITIALIZE, headers=bearer(alice))
+async def test_the_session_of_a_client_is_no_use_to_another_user(team):
+    async with team() as t, t.http() as http:
+        alice, bob = bearer(t.tokens["alice"]), bearer(t.tokens["bob"])
+        opened = await http.post("/mcp", json=INITIALIZE, headers=alice)
         session = {"mcp-session-id": opened.headers["mcp-session-id"]}
-        taken = await http.post("", json=LIST, headers=bearer(bob) | session)
-        ended = await http.delete("", headers=bearer(bob) | session)
-        never = await http.post("", json=LIST, headers=bearer(bob) | {"mcp-session-id": "0" * 32})
-        still = await http.post("", json=LIST, headers=bearer(alice) | session)
+        taken = await http.post("/mcp", json=LIST, headers=bob | session)
+        ended = await http.delete("/mcp", headers=bob | session)
+        never = await http.post("/mcp", json=LIST, headers=bob | {"mcp-session-id": "0" * 32})
+        still = await http.post("/mcp", json=LIST, headers=alice | session)
 
     assert (taken.status_code, taken.text) == (never.status_code, never.text)
     assert [taken.status_code, ended.status_code, still.status_code] == [404, 404, 200]
@@ -193,27 +162,8 @@ async def test_every_address_needs_the_name_that_clients_use(tokens):
         await serve_http(Settings.load(token_file=tokens), "0.0.0.0", 0)
 
 
-async def test_with_tokens_all_addresses_of_the_machine_are_served(tokens):
-    alice, told = new_token(tokens, "alice"), []
-    settings = Settings.load(token_file=tokens, public_url=PUBLIC)
-    async with anyio.create_task_group() as tasks, httpx.AsyncClient(trust_env=False) as http:
-        ready = anyio.Event()
-        announce = partial(lambda url: (told.append(url), ready.set()))
-        tasks.start_soon(serve_http, settings, "0.0.0.0", 0, announce)
-        with anyio.fail_after(WITHIN_S):
-            await ready.wait()
-            url = told[0].replace("0.0.0.0", "127.0.0.1")
-            asked = partial(http.post, url, json=INITIALIZE)
-            right = await asked(headers=bearer(alice) | {"host": "rlm.example"})
-            wrong = await asked(headers={**ACCEPT, "host": "rlm.example"})
-        tasks.cancel_scope.cancel()
-
-    assert [right.status_code, wrong.status_code] == [200, 401]
-
-
-@pytest.mark.parametrize(
-    ("header", "value", "status"),
-    [
+async def test_requests_are_for_the_public_name_and_from_named_pages(team):
+    wanted = [
         ("host", "rlm.example", 200),
         ("host", "rlm.example:443", 200),
         ("host", "rlm.example.evil.example", 421),
@@ -222,23 +172,24 @@ async def test_with_tokens_all_addresses_of_the_machine_are_served(tokens):
         ("origin", "https://app.example", 200),
         ("origin", "http://rlm.example", 403),
         ("origin", "https://evil.example", 403),
-    ],
-)
-async def test_requests_are_for_the_public_name_and_from_named_pages(tokens, header, value, status):
-    alice = new_token(tokens, "alice")
+    ]
     named = {"public_url": PUBLIC, "origins": "https://app.example"}
-    async with served(token_file=tokens, **named) as http:
-        answer = await http.post("", json=INITIALIZE, headers=bearer(alice) | {header: value})
+    async with team(host="0.0.0.0", **named) as t, t.http() as http:
+        alice = bearer(t.tokens["alice"])
+        got = [
+            (name, value, (await http.post("/mcp", json=INITIALIZE, headers=alice | {name: value})))
+            for name, value, _ in wanted
+        ]
 
-    assert answer.status_code == status
+    assert [(name, value, answer.status_code) for name, value, answer in got] == wanted
 
 
-async def test_a_request_larger_than_the_limit_is_refused(tokens):
-    alice = new_token(tokens, "alice")
-    async with served(token_file=tokens, max_body_mb=0.01) as http:
+async def test_a_request_larger_than_the_limit_is_refused(team):
+    async with team(max_body_mb=0.01) as t, t.http() as http:
+        alice = bearer(t.tokens["alice"])
         padded = INITIALIZE | {"padding": "x" * 10_000}
-        large = await http.post("", json=padded, headers=bearer(alice))
-        small = await http.post("", json=INITIALIZE, headers=bearer(alice))
+        large = await http.post("/mcp", json=padded, headers=alice)
+        small = await http.post("/mcp", json=INITIALIZE, headers=alice)
 
     assert [large.status_code, small.status_code] == [413, 200]
 
@@ -322,15 +273,15 @@ async def test_a_token_that_the_issuer_did_not_sign_is_refused(issuer):
     assert [await verifier.verify_token(token) for token in forged] == [None] * len(forged)
 
 
-async def test_a_resource_server_tells_where_tokens_come_from_and_takes_them(issuer):
+async def test_a_resource_server_tells_where_tokens_come_from_and_takes_them(team, issuer):
     key, keys_url = issuer
     named = {"oauth_issuer": ISSUER, "oauth_jwks": keys_url, "oauth_scopes": "rlm"}
-    async with served(public_url=PUBLIC, **named) as http:
+    async with team((), (), public_url=PUBLIC, **named) as t, t.http() as http:
         place = "/.well-known/oauth-protected-resource/mcp"
-        told = await http.get(str(http.base_url).replace("/mcp/", place))
-        nobody = await http.post("", json=INITIALIZE, headers=ACCEPT)
-        alice = await http.post("", json=INITIALIZE, headers=bearer(signed(key)))
-        narrow = await http.post("", json=INITIALIZE, headers=bearer(signed(key, scope="mail")))
+        told = await http.get(place)
+        nobody = await http.post("/mcp", json=INITIALIZE, headers=ACCEPT)
+        alice = await http.post("/mcp", json=INITIALIZE, headers=bearer(signed(key)))
+        narrow = await http.post("/mcp", json=INITIALIZE, headers=bearer(signed(key, scope="mail")))
 
     assert told.json()["authorization_servers"] == [ISSUER]
     assert told.json()["resource"] == f"{PUBLIC}/mcp"
@@ -369,11 +320,7 @@ async def test_tokens_work_through_the_command_line_and_the_official_client(team
         async with t.client("alice", era) as alice:
             loaded = await alice.call("load_context", text="alpha")
             answer = await alice.call("rlm_query", query="?", session=loaded["session"])
-        with pytest.raises(BaseException) as caught:  # noqa: PT011 - the client wraps it in groups
-            async with Client(t.url, mode=era):
-                pass
         said = await t.said()
 
     assert answer["answer"] == "ALPHA"
-    assert "401" in repr(caught.value) or "uthenticat" in repr(caught.value)
     assert t.tokens["alice"] not in said

@@ -9,7 +9,6 @@ from mcp import MCPError, types
 pytestmark = pytest.mark.anyio
 
 USERS = [f"user{number:02}" for number in range(20)]
-WITHIN_S = 240.0
 ERAS = ["auto", "legacy"]
 
 
@@ -144,7 +143,7 @@ async def test_twenty_sessions_at_once_leak_nothing_and_give_nothing_away(team):
             # What others were refused has changed nothing.
             await looked(seen, own[user])
 
-    async with team(script, USERS, WITHIN_S) as t:
+    async with team(script, USERS) as t:
         async with anyio.create_task_group() as tasks:
             for number, user in enumerate(USERS):
                 tasks.start_soon(work, t, number, user)

@@ -38,10 +38,13 @@ async def test_loads_at_the_same_time_do_not_slip_past_the_limit(team):
     async def load(client, text):
         results.append(await client.client.call_tool("load_context", {"text": text}))
 
-    async with team(user_sessions=2) as t, t.client("alice") as alice:
-        async with anyio.create_task_group() as tasks:
-            for number in range(6):
-                tasks.start_soon(load, alice, f"text {number}")
+    async with (
+        team(user_sessions=2) as t,
+        t.client("alice") as alice,
+        anyio.create_task_group() as tasks,
+    ):
+        for number in range(6):
+            tasks.start_soon(load, alice, f"text {number}")
 
     assert sum(not result.is_error for result in results) == 2
 
@@ -76,7 +79,7 @@ async def test_a_user_has_so_many_bytes_loaded_in_all_sessions(team):
         await alice.call("load_context", text="c" * 300)
         await bob.call("load_context", text="d" * 600)
 
-    assert "400 B" in refused
+    assert "400 bytes" in refused
     assert "a user may have loaded" in refused
 
 

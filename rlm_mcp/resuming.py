@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -19,23 +20,24 @@ from rlm_mcp.runs.jobs import Job
 from rlm_mcp.runs.journal import Recorded, RunRow
 from rlm_mcp.runs.owner import is_elsewhere
 from rlm_mcp.service import Service
-from rlm_mcp.types import RESUMABLE, ContextInfo
+from rlm_mcp.types import RESUMABLE, Budget, ContextInfo
 
 
-async def resume(service: Service, run_id: str) -> Job | None:
+async def resume(service: Service, run_id: str, cost_left: float | None = None) -> Job | None:
     """Go on with an interrupted run, or one that lost its endpoint or its journal.
 
     None if it has ended otherwise. One at work here, or ended here otherwise, is given as it is.
     Its code runs again from the start, in a REPL without variables of earlier questions, on the
-    answers it had; only what was not answered is asked. It has what its budget then had left: time
-    counts while it was at work, but not the wait for the endpoint that stopped it, and not the time
-    since.
+    answers it had; only what was not answered is asked. It has what its budget then had left, and
+    may cost `cost_left` from now on, at most: time counts while it was at work, but not the wait
+    for the endpoint that stopped it, and not the time since.
 
     Raises:
         UnknownRun: the journal has none of that id.
         ArgumentInvalid: another process has it, or nothing of it was recorded.
         UnknownContext: a text it was asked about is no longer there.
         EndpointError: no model answers.
+        TooManySessions: its session cannot be opened again for now.
     """
     async with service.jobs.resuming:
         job = service.jobs.find(run_id)
@@ -43,14 +45,14 @@ async def resume(service: Service, run_id: str) -> Job | None:
             return job
         row = await _row(service, run_id, job)
         ending = await service.journal.ending(run_id)
-        if ending is not None and not _may_go_on(ending.event):
+        if ending is not None and not may_go_on(ending.event):
             return None
         if is_elsewhere(row):
             raise ArgumentInvalid(
                 f"Run {run_id} is in the hands of another server process ({row.pid}).",
                 "Go on with it there, or stop that process first.",
             )
-        return await _gone_on(service, run_id, row.session)
+        return await _gone_on(service, run_id, row.session, cost_left)
 
 
 async def resume_all(service: Service) -> None:
@@ -74,11 +76,14 @@ async def _row(service: Service, run_id: str, job: Job | None) -> RunRow:
         ) from None
 
 
-def _may_go_on(ending: Event) -> bool:
+def may_go_on(ending: Event) -> bool:
+    """Whether a run that ended so was stopped from outside."""
     return isinstance(ending, RunEnded) and ending.stopped_by in RESUMABLE
 
 
-async def _gone_on(service: Service, run_id: str, handle: str) -> Job:
+async def _gone_on(
+    service: Service, run_id: str, handle: str, cost_left: float | None
+) -> Job:
     recorded = await service.journal.events(run_id)
     started = recorded[0].event
     assert isinstance(started, RunStarted)
@@ -86,7 +91,8 @@ async def _gone_on(service: Service, run_id: str, handle: str) -> Job:
     session = await service.adopt(handle)
     contexts = await _contexts(service, session, started)
     before = await _taken_over(service, session, run_id, recorded)
-    ledger = Ledger(started.budget, seconds_before=seconds_at_work(recorded))
+    budget = _within(started.budget, before, cost_left)
+    ledger = Ledger(budget, seconds_before=seconds_at_work(recorded))
     for event in before:
         if isinstance(event, CallEnded):
             ledger.restore(event)
@@ -118,6 +124,15 @@ async def _taken_over(
         sink.emit(event)
     await sink.written()
     return before + told
+
+
+def _within(budget: Budget, before: Sequence[Event], cost_left: float | None) -> Budget:
+    """The budget with no more than `cost_left` beyond what the calls before have cost."""
+    if cost_left is None:
+        return budget
+    calls = (event.usage for event in before if isinstance(event, CallEnded))
+    most = cost_left + sum(usage.cost or 0.0 for usage in calls if usage)
+    return replace(budget, cost=most if budget.cost is None else min(budget.cost, most))
 
 
 def _question(

@@ -13,6 +13,9 @@ class LoadRules:
     through that look like keys or passwords. `most_bytes` and `most_files` bound one load,
     `most_file_bytes` one document of it, in bytes of the source (of what an archive holds,
     unpacked).
+
+    `private` are files and folders that nothing is loaded from wherever they lie, links followed.
+    Loads of another `whose` are not remembered for this one, and its contexts are others.
     """
 
     roots: tuple[Path, ...] | None = None
@@ -21,6 +24,8 @@ class LoadRules:
     most_bytes: int = 64 * 10**9
     most_file_bytes: int = 64 * 10**9
     most_files: int = 1_000_000
+    private: tuple[Path, ...] = ()
+    whose: str = ""
 
 
 @dataclass(frozen=True, slots=True)

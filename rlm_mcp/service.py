@@ -21,20 +21,18 @@ from rlm_mcp.engine.past import Onward, Past
 from rlm_mcp.engine.ports import Ports, Question
 from rlm_mcp.engine.route import Route, planned, route
 from rlm_mcp.engine.run import Run
-from rlm_mcp.engine.session import Session
+from rlm_mcp.engine.session import Session, Terms, unknown_session
 from rlm_mcp.engine.shape import Shape
 from rlm_mcp.errors import (
     JournalFailed,
     RlmError,
     RunInterrupted,
     TooManySessions,
-    UnknownSession,
 )
 from rlm_mcp.events import Event, RunEnded, RunFailed
 from rlm_mcp.llm.models import ModelPair, Models
 from rlm_mcp.protocols import Sink
 from rlm_mcp.repl.local import LocalBackend
-from rlm_mcp.rules import LoadRules
 from rlm_mcp.runs.costs import Costs, costs
 from rlm_mcp.runs.jobs import Job, Jobs
 from rlm_mcp.runs.journal import FILE, Journal, RunRow
@@ -106,22 +104,23 @@ class Service:
         Raises:
             TooManySessions: as many are open as settings allow.
         """
+        return await self.adopt(f"ses_{secrets.token_urlsafe(18)}")
+
+    async def adopt(self, handle: str) -> Session:
+        """The session of that handle, opened anew if the process that had it has ended.
+
+        Raises:
+            TooManySessions: as many are open as settings allow.
+        """
         async with self._minting:
-            if len(self._sessions) >= self.settings.max_sessions:
+            if handle not in self._sessions and len(self._sessions) >= self.settings.max_sessions:
                 raise TooManySessions(
                     f"{len(self._sessions)} sessions are open, as many as this server may hold.",
                     "Go on in one of them, wait for one to expire, or raise RLM_MAX_SESSIONS.",
                 )
-            handle = f"ses_{secrets.token_urlsafe(18)}"
-            session = Session(handle, await self.journal.claim(handle))
-            self._sessions[handle] = session
-            return session
-
-    async def adopt(self, handle: str) -> Session:
-        """The session of that handle, opened anew if the process that had it has ended."""
-        if handle not in self._sessions:
-            self._sessions[handle] = Session(handle, await self.journal.claim(handle))
-        return self.session(handle)
+            if handle not in self._sessions:
+                self._sessions[handle] = Session(handle, await self.journal.claim(handle))
+            return self.session(handle)
 
     def session(self, handle: str) -> Session:
         """The open session of that handle.
@@ -131,11 +130,7 @@ class Service:
         """
         session = self._sessions.get(handle)
         if session is None:
-            idle = f"{self.settings.session_ttl_s / 60:.0f} min"
-            raise UnknownSession(
-                f"Session {handle!r} is unknown or has expired (idle for {idle}).",
-                "Call load_context without `session` to start one.",
-            )
+            raise unknown_session(handle, self.settings.session_ttl_s)
         session.used_at = anyio.current_time()
         return session
 
@@ -161,11 +156,11 @@ class Service:
         text: str | Mapping[str, str] | None = None,
         name: str | None = None,
         progress: Callable[[LoadProgress], None] | None = None,
-        rules: LoadRules | None = None,
+        terms: Terms | None = None,
     ) -> ContextInfo:
         """Load files, folders and globs within the settings' roots, or `text`, into the session.
 
-        `rules` take the place of the settings'.
+        The settings' load rules hold, unless there are other `terms`.
 
         An explicit `name` takes the place of what had it; a name made from the source does so only
         if that source is loaded again.
@@ -174,10 +169,13 @@ class Service:
             ContextError: nothing could be loaded.
             UnknownSession: the session ended meanwhile.
         """
-        rules = rules or self.settings.load_rules
-        info = await load(self.store, sources, text=text, name=name, rules=rules, progress=progress)
+        terms = terms or Terms(self.settings.load_rules)
+        info = await load(
+            self.store, sources, text=text, name=name, rules=terms.rules, progress=progress
+        )
         origin = info.id if text is not None else await anyio.to_thread.run_sync(_origin, sources)
-        return self.session(session.handle).add(info, origin, explicit=name is not None)
+        session = self.session(session.handle)
+        return session.add(info, origin, explicit=name is not None, fits=terms.fits)
 
     async def start(self, session: Session, query: Query, *sinks: Sink) -> Job:
         """Start a run; `sinks` see its events after the journal has them.

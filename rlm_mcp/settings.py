@@ -175,18 +175,23 @@ class Settings(BaseModel):
         default=None,
         description="Origins of web pages that may call the HTTP server, a space between them.",
     )
-    max_body_mb: float = Field(
-        default=64, gt=0, description="Largest request that the HTTP server takes, MB."
+    max_body_mb: float | None = Field(
+        default=None,
+        gt=0,
+        description="Largest request over HTTP, MB. Unset: 64, with auth 4; files are not sent.",
     )
     user_sessions: int = Field(
         default=8, ge=1, description="Sessions that one user of the HTTP server has at a time."
     )
     user_runs: int = Field(default=4, ge=1, description="Runs of one user at work at a time.")
-    user_load_gb: float | None = Field(
-        default=None, gt=0, description="What one user has loaded in all open sessions, GB."
+    user_load_gb: float = Field(
+        default=64, gt=0, description="What one user has loaded in all open sessions, GB."
     )
     user_cost_per_day: float | None = Field(
-        default=None, gt=0, description="What the runs of one user cost in a day (UTC)."
+        default=None,
+        gt=0,
+        description="What the runs of one user cost in a day (UTC). A run that names no limit may"
+        " take an equal share of what is left for each run that can still start.",
     )
 
     @classmethod

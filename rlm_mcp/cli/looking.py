@@ -71,7 +71,7 @@ async def look(settings: Settings, given: AllGiven) -> Findings:
 def write_problem(home: Path) -> str | None:
     """Why nothing can be written to the data folder, None if it can be."""
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=home):
             return None
     except OSError as error:

@@ -12,21 +12,30 @@ from rlm_mcp.settings import Settings
 @click.option(
     "--file",
     type=click.Path(path_type=Path),
-    help="Default: RLM_TOKEN_FILE, or `tokens` in RLM_HOME.",
+    help="The file of tokens. Default: RLM_TOKEN_FILE, or `tokens` in RLM_HOME.",
 )
 def token(name: str, file: Path | None = None) -> None:
-    """Make a token for a user of the HTTP server.
+    r"""Make a token for NAME, a user of the HTTP server.
 
-    The token is printed once; the file keeps its hash. Remove its line to shut it out.
+    The token is printed once, to standard output; give it to its user, and keep it nowhere else.
+    The file of tokens gets a line with its hash, which is told on standard error:
+
+    \b
+        rlm-mcp token alice
+        rlm-mcp serve --http --token-file FILE
+
+    A client sends the token as `Authorization: Bearer rlm_...`. To shut it out, remove its line: a
+    change counts with the next request. A name may have several tokens; all are the same user.
     """
     from rlm_mcp.server.tokenfile import new_token
 
     settings = Settings.load()
     path = (file or settings.token_file or settings.home / "tokens").expanduser()
-    made = new_token(path, name)
+    made, line = new_token(path, name)
     click.echo(made)
     click.echo(
-        f"For {name}: send it as `Authorization: Bearer ...`. It is not shown again.\n"
+        f"Added to {path}: {line}\n"
+        f"{name} sends it as `Authorization: Bearer ...`. It is not shown again.\n"
         f"Serve with it: rlm-mcp serve --http --token-file {path}",
         err=True,
     )

@@ -28,16 +28,20 @@ class Draft:
 
     The id hashes the format, and of each document its path and the BLAKE3 of its text as UTF-8:
     a quarter of the time of SHA-256. `headed` puts a header line above each document; it must be
-    False for one document and True for several. `digests` are those of the documents.
+    False for one document and True for several. `digests` are those of the documents. The same
+    content of another `whose` has another id: nobody finds out that someone else has loaded it.
     """
 
-    def __init__(self, root: Path, folder: Path, blob: BlobWriter, *, headed: bool) -> None:
+    def __init__(
+        self, root: Path, folder: Path, blob: BlobWriter, *, headed: bool, whose: str = ""
+    ) -> None:
         self.documents: list[Document] = []
         self.digests: list[bytes] = []
         self._root = root
         self._folder = folder
         self._blob = blob
         self._headed = headed
+        self._whose = whose
         self._line_open = False
 
     def free_bytes(self) -> int:
@@ -164,6 +168,8 @@ class Draft:
 
     def _digest(self) -> str:
         digest = blake3(b"rlm-mcp context %d\n" % FORMAT)
+        if self._whose:
+            digest.update(blake3(self._whose.encode("utf-8")).digest())
         for document, content in zip(self.documents, self.digests, strict=True):
             path = document.path.encode("utf-8")
             digest.update(b"%d %b %b" % (len(path), path, content))
@@ -177,7 +183,7 @@ class Draft:
 
 
 @contextmanager
-def new_draft(root: Path, *, headed: bool) -> Iterator[Draft]:
+def new_draft(root: Path, *, headed: bool, whose: str = "") -> Iterator[Draft]:
     """A draft in the store at `root`; whatever was not committed is gone afterwards.
 
     Raises:
@@ -191,7 +197,7 @@ def new_draft(root: Path, *, headed: bool) -> Iterator[Draft]:
         with failures_of(root):
             blob = BlobWriter(folder / "blob")
         with blob:
-            yield Draft(root, folder, blob, headed=headed)
+            yield Draft(root, folder, blob, headed=headed, whose=whose)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -10,11 +10,11 @@ from anyio import from_thread
 
 from rlm_mcp.contexts.catalogue import Catalogue
 from rlm_mcp.contexts.draft import Draft
-from rlm_mcp.contexts.limits import texts
+from rlm_mcp.contexts.limits import texts, too_large
 from rlm_mcp.contexts.listing import Entry, Listing
 from rlm_mcp.contexts.recall import Remembered
 from rlm_mcp.contexts.store import ContextStore
-from rlm_mcp.errors import SourceEmpty, SourceTooLarge, SourceUnreadable, StoreFailed
+from rlm_mcp.errors import SourceEmpty, SourceUnreadable, StoreFailed
 from rlm_mcp.rules import LoadRules
 from rlm_mcp.types import ContextInfo, Skip
 from rlm_mcp.words import size
@@ -85,7 +85,7 @@ class Ingest:
 
     def _run(self, entries: Sequence[Entry]) -> ContextInfo:
         headed = len(entries) > 1
-        with self._store.draft(headed=headed) as draft:
+        with self._store.draft(headed=headed, whose=self._rules.whose) as draft:
             self._check_room(entries, draft.free_bytes())
             read = self._fill(draft, entries)
             if not any(document.chars for document in draft.documents):
@@ -190,11 +190,7 @@ class Ingest:
     def _check_size(self, most: int) -> None:
         """What was not known before it was read: an archive's documents."""
         if self._bytes > self._rules.most_bytes:
-            raise SourceTooLarge(
-                f"{self.name} holds more than the {size(self._rules.most_bytes)} that may be loaded"
-                " at once.",
-                "Load less of it, or set RLM_MAX_LOAD_GB higher.",
-            )
+            raise too_large(self.name, self._rules)
         if self._bytes > most:
             reason = f"longer than the {size(self._rules.most_file_bytes)} that one file may have"
             raise SourceUnreadable(reason, "Set RLM_MAX_FILE_GB higher.")

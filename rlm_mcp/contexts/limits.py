@@ -57,6 +57,14 @@ def within(listing: Listing, rules: LoadRules, tick: Tick) -> Listing:
     return listing
 
 
+def too_large(name: str, rules: LoadRules) -> SourceTooLarge:
+    """The error of a load that turned out to hold more than it may."""
+    return SourceTooLarge(
+        f"{name} holds more than the {size(rules.most_bytes)} that may be loaded at once.",
+        "Load less of it, or set RLM_MAX_LOAD_GB higher.",
+    )
+
+
 def _too_large(listing: Listing, most: str, setting: str) -> SourceTooLarge:
     files: Counter[str] = Counter()
     bytes_: Counter[str] = Counter()

@@ -12,8 +12,9 @@ from anyio import from_thread, to_thread
 
 from rlm_mcp.contexts import sources as plugins
 from rlm_mcp.contexts.ingest import Before, Ingest, Progress
-from rlm_mcp.contexts.limits import within
+from rlm_mcp.contexts.limits import too_large, within
 from rlm_mcp.contexts.listing import Asking, Listing, Source, Text, merged
+from rlm_mcp.contexts.recall import Remembered
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.errors import ArgumentInvalid, SourceUnreadable, StoreFailed, UnknownContext
 from rlm_mcp.rules import LoadRules
@@ -73,13 +74,21 @@ def _load(
     with ExitStack() as stack:
         asking = Asking(rules, from_thread.check_cancelled, stack)
         listing = within(merged([_offer(each, asking) for each in sources]), rules, asking.tick)
-        before = _before(store, listing)
+        recall = store.recall.of(rules.whose)
+        before = _before(store, recall.find(listing))
         if before and before.remembered.holds(listing):
-            return _recognised(store, listing, before, name)
+            return _fitting(_recognised(store, listing, before, name), rules)
         ingest = Ingest(store, listing, name or listing.name, rules, before, progress)
-        info = ingest.run()
+        info = _fitting(ingest.run(), rules)
     store.touch(info.id)
-    store.recall.remember(listing, began_ns, info.id, ingest.digests, ingest.unread)
+    recall.remember(listing, began_ns, info.id, ingest.digests, ingest.unread)
+    return info
+
+
+def _fitting(info: ContextInfo, rules: LoadRules) -> ContextInfo:
+    """What was taken over is not counted while it is read: what is packed counts unpacked."""
+    if info.bytes > rules.most_bytes:
+        raise too_large(info.name, rules)
     return info
 
 
@@ -93,8 +102,7 @@ def _recognised(
     return replace(before.catalogue.info, name=name or listing.name, skipped=skipped)
 
 
-def _before(store: ContextStore, listing: Listing) -> Before | None:
-    remembered = store.recall.find(listing)
+def _before(store: ContextStore, remembered: Remembered | None) -> Before | None:
     if remembered is None:
         return None
     try:

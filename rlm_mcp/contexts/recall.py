@@ -52,10 +52,15 @@ class Remembered:
 
 
 class Recall:
-    """What is remembered, a small file for each source in `folder`."""
+    """What is remembered, a small file for each source in `folder`, apart for each `whose`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, whose: str = "") -> None:
         self._folder = folder
+        self._whose = whose
+
+    def of(self, whose: str) -> "Recall":
+        """What was remembered of one's own loads only."""
+        return Recall(self._folder, whose)
 
     def find(self, listing: Listing) -> Remembered | None:
         """The last load of this source."""
@@ -114,5 +119,5 @@ class Recall:
             draft.replace(file)
 
     def _file(self, listing: Listing) -> Path:
-        source = orjson.dumps((FORMAT, listing.folder, listing.name))
+        source = orjson.dumps((FORMAT, self._whose, listing.folder, listing.name))
         return self._folder / f"{hashlib.sha256(source).hexdigest()}.json"

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from rlm_mcp.contexts.listing import shown
+from rlm_mcp.contexts.private import REASON, Private
 from rlm_mcp.errors import SourceForbidden, SourceMissing
 from rlm_mcp.rules import LoadRules
 
@@ -29,8 +30,12 @@ def require_within(path: Path, rules: LoadRules) -> None:
     Nothing is said of what stands there: who may not load it may not ask either.
 
     Raises:
-        SourceForbidden: it lies in none of the roots.
+        SourceForbidden: it lies in none of the roots, or is private.
     """
+    if Private.of(rules).holds(path):
+        raise SourceForbidden(
+            f"{shown(str(path))} may not be loaded: it is {REASON}.", "Name another path."
+        )
     roots = rules.roots
     if roots is None or any(path.is_relative_to(root) for root in roots):
         return

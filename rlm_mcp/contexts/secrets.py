@@ -14,15 +14,21 @@ _NAMES = frozenset(
         "id_dsa", "id_ecdsa", "id_ed25519", "id_rsa",
     }
 )  # fmt: skip
-_SUFFIXES = (".jks", ".kdbx", ".keystore", ".p12", ".pfx", ".ppk")
+_SUFFIXES = (".jks", ".kdbx", ".keystore", ".p12", ".pfx", ".ppk", ".token")
 _PLACES = (".aws/credentials", ".docker/config.json", ".kube/config")
 _SAMPLES = (".dist", ".example", ".sample", ".template")
-_READ_NAMES = frozenset({".npmrc", ".pypirc", ".yarnrc.yml", "credentials", "pip.conf"})
+_READ_NAMES = frozenset(
+    {
+        ".mcp.json", ".npmrc", ".pypirc", ".yarnrc.yml", "credentials", "mcp.json", "pip.conf",
+        "token", "tokens",
+    }
+)  # fmt: skip
 _READ_SUFFIXES = (".key", ".pem", ".tfvars", *_SAMPLES)
-# The forms that the issuers document: cloud, forge, package index and model keys.
+# The forms that the issuers document: cloud, forge, package index and model keys, and our own.
 _TOKEN = re.compile(
     rb"-----BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}|gh[pousr]_\w{36}|github_pat_\w{22}|"
     rb"glpat-[\w-]{20}|xox[abprs]-[\w-]{10}|AIza[\w-]{35}|sk-[\w-]{20}|npm_\w{36}|pypi-[\w-]{50}|"
+    rb"rlm_[\w-]{43}|"
     rb"(?i:_authToken|_password|^password)\s*[=:]\s*[^\s$<{]{8}",
     re.MULTILINE,
 )

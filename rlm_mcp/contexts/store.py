@@ -26,6 +26,7 @@ from rlm_mcp.types import ContextInfo
 
 _ID = re.compile(r"ctx_[0-9a-f]{20}")
 _CACHED = 8
+LOAD_IT = "Load it first: load_context gives its id."
 
 
 class ContextStore:
@@ -94,13 +95,13 @@ class ContextStore:
         self.recall.forget(keeping.days)
         return tuple(gone)
 
-    def draft(self, *, headed: bool) -> AbstractContextManager[Draft]:
-        """A new snapshot to write.
+    def draft(self, *, headed: bool, whose: str = "") -> AbstractContextManager[Draft]:
+        """A new snapshot to write, another one for each `whose`.
 
         Raises:
             StoreFailed: the data folder cannot be written.
         """
-        return new_draft(self._root, headed=headed)
+        return new_draft(self._root, headed=headed, whose=whose)
 
     def _ids(self) -> tuple[str, ...]:
         try:
@@ -111,5 +112,9 @@ class ContextStore:
 
     def _unknown(self, id: str) -> UnknownContext:
         near = difflib.get_close_matches(id, self._ids(), n=1, cutoff=0.5)
-        hint = f"Did you mean {near[0]}?" if near else "Load it first: load_context gives its id."
-        return UnknownContext(f"There is no context {id}.", hint)
+        return unknown(id, f"Did you mean {near[0]}?" if near else LOAD_IT)
+
+
+def unknown(id: str, hint: str = LOAD_IT) -> UnknownContext:
+    """The error of who asks for a context that is not there."""
+    return UnknownContext(f"There is no context {id}.", hint)

@@ -4,8 +4,11 @@ import os
 import stat
 from dataclasses import dataclass
 
+from rlm_mcp.contexts import private
 from rlm_mcp.contexts.ignore import RuleBook, Rules
 from rlm_mcp.contexts.listing import Tick, reason_of, shown
+from rlm_mcp.contexts.private import Private
+from rlm_mcp.rules import LoadRules
 from rlm_mcp.types import Skip
 
 _IGNORED = "ignored by .gitignore"
@@ -38,15 +41,19 @@ def kind_of(mode: int) -> str:
     return "socket" if stat.S_ISSOCK(mode) else "device"
 
 
-def walk(folder: str, tick: Tick) -> tuple[list[WalkedFile], list[Skip]]:
+def walk(
+    folder: str, tick: Tick, rules: LoadRules | None = None
+) -> tuple[list[WalkedFile], list[Skip]]:
     """The files under `folder` that git would not ignore, in no order; `.git` itself left out.
+
+    What the `rules` call private is not looked into.
 
     An ignored folder is one skip, and so are all ignored files of a folder behind its 20th.
 
     Raises:
         OSError: `folder` itself cannot be listed.
     """
-    walker = _Walker(folder, tick)
+    walker = _Walker(folder, tick, Private.of(rules or LoadRules()))
     pending = walker.enter(_Folder("", walker.book.rules(folder), 0))
     while pending:
         tick()
@@ -61,8 +68,9 @@ def walk(folder: str, tick: Tick) -> tuple[list[WalkedFile], list[Skip]]:
 class _Walker:
     """What was found so far."""
 
-    def __init__(self, top: str, tick: Tick) -> None:
+    def __init__(self, top: str, tick: Tick, closed: Private) -> None:
         self._top = top
+        self._closed = closed
         self.book = RuleBook(tick)
         self.files: list[WalkedFile] = []
         self.skipped: list[Skip] = []
@@ -81,7 +89,9 @@ class _Walker:
         ignored = 0
         for entry in found.values():
             path = folder.path + entry.name
-            if entry.is_dir(follow_symlinks=False):
+            if self._closed.paths and self._is_closed(entry):
+                self.skip(path, private.REASON)
+            elif entry.is_dir(follow_symlinks=False):
                 if folder.rules(path[folder.cut :] + "/"):
                     self.skip(path + "/", _IGNORED)
                 else:
@@ -93,6 +103,12 @@ class _Walker:
         if ignored > _IGNORED_SHOWN:
             self.skip(folder.path + "*", f"{ignored - _IGNORED_SHOWN} more {_IGNORED}")
         return inner
+
+    def _is_closed(self, entry: os.DirEntry[str]) -> bool:
+        try:
+            return self._closed.is_it(entry.path, entry.stat(follow_symlinks=False))
+        except OSError:
+            return False  # whoever takes it is told
 
     def _take(self, entry: os.DirEntry[str], path: str) -> None:
         try:

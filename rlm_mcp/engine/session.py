@@ -1,12 +1,24 @@
 """A session: one client's contexts, its REPL and what lives on between its runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import anyio
 
-from rlm_mcp.errors import UnknownContext
+from rlm_mcp.errors import UnknownContext, UnknownSession
+from rlm_mcp.rules import LoadRules
 from rlm_mcp.types import ContextInfo, Variable
+
+Fits = Callable[[ContextInfo, Collection[ContextInfo]], None]
+"""Raises if a context is too much beside the others that its session keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a load into a session is held to: `fits` has the last word (see `Session.add`)."""
+
+    rules: LoadRules
+    fits: Fits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +48,21 @@ class Session:
         """What is loaded, in the order of loading."""
         return tuple(loaded.info for loaded in self._loaded.values())
 
-    def add(self, info: ContextInfo, origin: str, *, explicit: bool = False) -> ContextInfo:
+    def add(
+        self, info: ContextInfo, origin: str, *, explicit: bool = False, fits: Fits | None = None
+    ) -> ContextInfo:
         """Take a context in. The same `origin` loaded again takes the place of what it was.
 
         A name that another origin has here gets a number behind it; an `explicit` one, that the
-        caller gave, takes the place of whatever had it.
+        caller gave, takes the place of whatever had it. `fits` may raise, and nothing is changed.
         """
         name, number = info.name, 1
         while not explicit and name in self._loaded and self._loaded[name].origin != origin:
             number += 1
             name = f"{info.name}-{number}"
         named = replace(info, name=name)
+        if fits is not None:
+            fits(named, [each for each in self.contexts if each.name != name])
         self._loaded[name] = Loaded(named, origin)
         return named
 
@@ -70,3 +86,11 @@ class Session:
             f"No context {key!r} is loaded in this session.",
             f"Loaded are: {names}. Call load_context for another.",
         )
+
+
+def unknown_session(handle: str, ttl_s: float) -> UnknownSession:
+    """The error of who names a session that is not open; one ends when idle for `ttl_s` seconds."""
+    return UnknownSession(
+        f"Session {handle!r} is unknown or has expired (idle for {ttl_s / 60:.0f} min).",
+        "Call load_context without `session` to start one.",
+    )

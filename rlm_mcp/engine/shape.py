@@ -1,12 +1,21 @@
 """Answers that must fit a JSON Schema: read, checked, and what does not fit said in a line."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from typing import Any
 
 from rlm_mcp.errors import ArgumentInvalid
 
 _WHY_CHARS = 300
+# Of one keyword each: no answer needs so many, but references can ask for more than ever end.
+_MOST_STEPS = 100_000
+
+Keyword = Callable[..., Iterator[Any] | None]
+
+
+class _Endless(Exception):
+    """The check of an answer has no end in sight."""
 
 
 class Shape:
@@ -20,7 +29,7 @@ class Shape:
         """
         # They cost 0.1 s, and most questions ask for words.
         from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415
-        from jsonschema.validators import validator_for  # noqa: PLC0415
+        from jsonschema.validators import extend, validator_for  # noqa: PLC0415
         from referencing.jsonschema import EMPTY_REGISTRY  # noqa: PLC0415
 
         kind = validator_for(schema, default=Draft202012Validator)
@@ -32,7 +41,10 @@ class Shape:
                 "Mend it, or leave it out.",
             ) from error
         self.text = json.dumps(schema, ensure_ascii=False)
-        self._validator = kind(schema, registry=EMPTY_REGISTRY)
+        self._steps = count()
+        keywords = {name: self._counted(check) for name, check in kind.VALIDATORS.items()}
+        bounded = extend(kind, keywords)  # type: ignore[no-untyped-call]  # it has no types
+        self._validator = bounded(schema, registry=EMPTY_REGISTRY)
 
     def read(self, text: str) -> tuple[str, str | None]:
         """The JSON of an answer, and why it does not fit, None if it does."""
@@ -40,16 +52,29 @@ class Shape:
         from referencing.exceptions import Unresolvable  # noqa: PLC0415
 
         inner = _unfenced(text)
+        self._steps = count()
         try:
             value = json.loads(inner)
             error = best_match(self._validator.iter_errors(value))
         except (ValueError, RecursionError) as broken:
             return text, f"it is no JSON: {broken}"
+        except _Endless:
+            return text, f"to check it takes more than {_MOST_STEPS:,} steps: simplify the schema"
         except Unresolvable as lost:
             return text, f"the schema refers to what is not in it: {lost}"
         if error is None:
             return inner, None
         return text, f"{error.json_path}: {error.message}"[:_WHY_CHARS]
+
+    def _counted(self, check: Keyword) -> Keyword:
+        """The check of a keyword, in a count with all others."""
+
+        def counted(*arguments: Any) -> Iterator[Any]:
+            if next(self._steps) > _MOST_STEPS:
+                raise _Endless
+            yield from check(*arguments) or ()
+
+        return counted
 
 
 def _unfenced(text: str) -> str:

@@ -53,11 +53,14 @@ SUMS: dict[SumScope | None, str] = {
 _OWNED = (
     "run IN (SELECT runs.id FROM runs JOIN owners ON owners.id = session WHERE principal = :owner)"
 )
+_EXPIRED_OF = _EXPIRED.replace("expired", "expired_of WHERE principal = :owner")
 OWNED: dict[SumScope | None, str] = {
     "run": _SUMS.format(billed=f"{_KEPT}{_WHOSE['run']} AND {_OWNED}"),
     "session": _SUMS.format(billed=f"{_KEPT}{_WHOSE['session']} AND {_OWNED}"),
-    "day": _SUMS.format(billed=f"{_KEPT}{_WHOSE['day']} AND {_OWNED}"),
-    None: _SUMS.format(billed=f"{_KEPT} WHERE {_OWNED}"),
+    "day": _SUMS.format(
+        billed=f"{_KEPT}{_WHOSE['day']} AND {_OWNED} UNION ALL {_EXPIRED_OF} AND day = :key"
+    ),
+    None: _SUMS.format(billed=f"{_KEPT} WHERE {_OWNED} UNION ALL {_EXPIRED_OF}"),
 }
 
 

@@ -163,8 +163,8 @@ class Journal:
     ) -> list[CallSum]:
         """Calls of a scope summed by role, model, outcome and depth; of all if `scope` is None.
 
-        Those of runs that are gone count for a day and for all, but not for an `owner`: of one only
-        what is kept and belongs to that principal counts (see `runs.owners`).
+        Those of runs that are gone count for a day and for all. Of an `owner` only what belongs to
+        that principal counts (see `runs.owners`, whose tables must be there).
         """
         sql = SUMS[scope] if owner is None else OWNED[scope]
         return [CallSum(*row) for row in await self._read(sql, {"key": key, "owner": owner})]

@@ -1,11 +1,11 @@
 """Whose is what: the principal that each session and each context belongs to, beside the journal.
 
-A run belongs to whom its session belongs to. A context may belong to several: whoever loads the
-same content gets the same id.
+A run belongs to whom its session belongs to. What its calls cost stays with that principal when the
+run is gone: who fills the journal does not spend anew.
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,15 +18,37 @@ from rlm_mcp.runs.writer import guarded
 
 T = TypeVar("T")
 
-TABLE = """
+TABLES = """
 CREATE TABLE IF NOT EXISTS owners (
     principal TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (principal, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS expired_of (
+    principal TEXT NOT NULL, day TEXT NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL,
+    outcome TEXT NOT NULL, depth INTEGER NOT NULL, requests INTEGER NOT NULL,
+    retries INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL, cached INTEGER,
+    estimated INTEGER NOT NULL, cost REAL NOT NULL, unpriced INTEGER NOT NULL,
+    seconds REAL NOT NULL, PRIMARY KEY (principal, day, role, model, outcome, depth)
 ) WITHOUT ROWID
+"""
+KEEP_SPENT = """
+CREATE TRIGGER IF NOT EXISTS keep_spent BEFORE DELETE ON calls BEGIN
+    INSERT INTO expired_of
+    SELECT principal, OLD.day, OLD.role, OLD.model, OLD.outcome, OLD.depth, OLD.requests,
+        OLD.retries, coalesce(OLD.input, 0), coalesce(OLD.output, 0), OLD.cached, OLD.estimated,
+        coalesce(OLD.cost, 0.0), OLD.input IS NOT NULL AND OLD.cost IS NULL,
+        coalesce(OLD.seconds, 0.0)
+    FROM runs JOIN owners ON owners.id = runs.session WHERE runs.id = OLD.run
+    ON CONFLICT DO UPDATE SET
+        requests = requests + excluded.requests, retries = retries + excluded.retries,
+        input = input + excluded.input, output = output + excluded.output,
+        cached = coalesce(cached + excluded.cached, cached, excluded.cached),
+        estimated = estimated + excluded.estimated, cost = cost + excluded.cost,
+        unpriced = unpriced + excluded.unpriced, seconds = seconds + excluded.seconds;
+END
 """
 ADD = "INSERT OR IGNORE INTO owners VALUES (?, ?)"
 OWNS = "SELECT 1 FROM owners WHERE principal = ? AND id = ?"
 OWNS_RUN = "SELECT 1 FROM owners JOIN runs ON runs.session = owners.id WHERE principal = ?"
-OWNED = "SELECT id FROM owners WHERE principal = ?"
 
 
 class Owners:
@@ -72,11 +94,11 @@ class Owners:
         """Whether the journal has that run, of a session of `principal`."""
         return await self._found(f"{OWNS_RUN} AND runs.id = ?", (principal, run_id))
 
-    async def owned(self, principal: str) -> set[str]:
-        """The ids of all sessions and contexts of `principal`, ended ones included."""
+    async def owned(self, principal: str, among: Collection[str]) -> set[str]:
+        """Those of these sessions or contexts that belong to `principal`."""
 
         def read() -> set[str]:
-            return {row[0] for row in self._db.execute(OWNED, (principal,))}
+            return {each for each in among if self._db.execute(OWNS, (principal, each)).fetchone()}
 
         return await self._in_thread(read)
 
@@ -96,5 +118,6 @@ def _connect(journal: Path) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA wal_autocheckpoint = 0")  # the journal's writer times it
     with db:
-        db.execute(TABLE)
+        for statement in (*TABLES.split(";"), KEEP_SPENT):
+            db.execute(statement)
     return db

@@ -71,7 +71,7 @@ def connect(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     Raises:
         sqlite3.Error, OSError: the file cannot be used, or has another schema.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     writer = sqlite3.connect(path, timeout=10, check_same_thread=False)
     writer.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file: later it is too late
     writer.execute("PRAGMA journal_mode = WAL")

@@ -5,24 +5,17 @@ is answered word for word like what never was. Where nobody is asked, everything
 knows its id.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import anyio
+import anyio.to_thread
 
-from rlm_mcp.errors import (
-    NoSession,
-    SourceTooLarge,
-    UnknownContext,
-    UnknownRun,
-    UnknownSession,
-)
-from rlm_mcp.server.quotas import Quotas
+from rlm_mcp.errors import NoSession, UnknownContext, UnknownRun, UnknownSession
 from rlm_mcp.server.sessions import Sessions
-from rlm_mcp.types import Budget, ContextInfo, CostScope
+from rlm_mcp.types import ContextInfo, CostScope
 
 if TYPE_CHECKING:
     from rlm_mcp.contexts.catalogue import Catalogue
@@ -30,26 +23,8 @@ if TYPE_CHECKING:
     from rlm_mcp.engine.session import Session
     from rlm_mcp.runs.costs import Costs
     from rlm_mcp.runs.jobs import Job
-    from rlm_mcp.runs.owners import Owners
+    from rlm_mcp.server.users import User
     from rlm_mcp.service import Query, Service
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """A caller who said who it is, and where it is written down what is whose."""
-
-    principal: str
-    owners: "Owners"
-    quotas: Quotas
-
-    async def owns(self, id: str) -> bool:
-        """Whether that session or context is its own."""
-        return await self.owners.owns(self.principal, id)
-
-    async def sessions(self, service: "Service") -> "list[Session]":
-        """Its open ones."""
-        owned = await self.owners.owned(self.principal)
-        return [session for session in service.sessions if session.handle in owned]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +34,7 @@ class Caller:
     service: "Service"
     implied: Sessions
     key: str | None
-    user: User | None
+    user: "User | None"
 
     async def session(self, handle: str | None) -> "Session":
         """The session of `handle`, else the one that the transport implies.
@@ -75,11 +50,9 @@ class Caller:
                 "Call load_context first, then pass the `session` it returns.",
             )
         if self.user is not None and not await self.user.owns(handle):
-            idle = f"{self.service.settings.session_ttl_s / 60:.0f} min"
-            raise UnknownSession(
-                f"Session {handle!r} is unknown or has expired (idle for {idle}).",
-                "Call load_context without `session` to start one.",
-            )
+            from rlm_mcp.engine.session import unknown_session  # noqa: PLC0415 - see `resume`
+
+            raise unknown_session(handle, self.service.settings.session_ttl_s)
         return self.service.session(handle)
 
     @asynccontextmanager
@@ -88,7 +61,8 @@ class Caller:
         if handle is not None:
             yield await self.session(handle)
             return
-        async with self.implied.to_load(self.service, self.key, self._new_session) as session:
+        new = self.service.new_session if self.user is None else self.user.new_session
+        async with self.implied.to_load(self.service, self.key, new) as session:
             yield session
 
     async def load(
@@ -106,11 +80,7 @@ class Caller:
             QuotaReached: with it the user would have loaded more than it may.
         """
         load = partial(self.service.load, session, sources, text=text, name=name, progress=progress)
-        if self.user is None:
-            return await load()
-        info = await self._within_quota(self.user, load)
-        await self.user.owners.add(self.user.principal, info.id)
-        return info
+        return await (load() if self.user is None else self.user.load(session, load))
 
     async def start(self, session: "Session", query: "Query") -> "Job":
         """Start a run; see `Service.start`.
@@ -118,15 +88,7 @@ class Caller:
         Raises:
             QuotaReached: the user has as many runs at work, or has spent as much, as it may.
         """
-        user = self.user
-        if user is None:
-            return await self.service.start(session, query)
-        async with user.quotas.taking(user.principal, "runs"):
-            own = {each.handle for each in await user.sessions(self.service)}
-            working = [job for job in self.service.jobs.working() if job.session in own]
-            user.quotas.check_runs(len(working))
-            budget = await self._capped(user, query.budget or self.service.settings.budget)
-            return await self.service.start(session, replace(query, budget=budget))
+        return await (self.service if self.user is None else self.user).start(session, query)
 
     async def run(self, run_id: str) -> "Job | None":
         """The run of that id if it is this caller's, None if this process does not have it.
@@ -134,15 +96,23 @@ class Caller:
         Raises:
             UnknownRun: there is none of that id, or it is another's.
         """
-        job, user = self.service.jobs.find(run_id), self.user
-        if user is None:
-            return job
-        own = user.owns(job.session) if job else user.owners.owns_run(user.principal, run_id)
-        if not await own:
+        if self.user is not None and not await self.user.owns_run(run_id):
             raise UnknownRun(
                 f"There is no run {run_id!r}.", "Take the run_id from a result of rlm_query."
             )
-        return job
+        return self.service.jobs.find(run_id)
+
+    async def resume(self, run_id: str) -> "Job | None":
+        """Go on with an interrupted run of this caller; see `resuming.resume`.
+
+        Raises:
+            QuotaReached: the user has as many sessions or runs, or has spent as much, as it may.
+        """
+        if self.user is not None:
+            return await self.user.resume(run_id)
+        from rlm_mcp.resuming import resume  # noqa: PLC0415 - imports the engine, see app.service()
+
+        return await resume(self.service, run_id)
 
     async def catalogue(self, id: str) -> "Catalogue":
         """The documents of a context.
@@ -150,20 +120,32 @@ class Caller:
         Raises:
             UnknownContext: there is none of that id, or it is another's.
         """
-        if self.user is not None and not await self.user.owns(id):
-            raise UnknownContext(
-                f"There is no context {id}.", "Load it first: load_context gives its id."
-            )
-        return await anyio.to_thread.run_sync(self.service.store.catalogue, id)
+        found = partial(anyio.to_thread.run_sync, self.service.store.catalogue, id)
+        if self.user is None:
+            return await found()
+        from rlm_mcp.contexts.store import unknown  # noqa: PLC0415 - likewise
+
+        if not await self.user.owns(id):
+            raise unknown(id)
+        try:
+            return await found()
+        except UnknownContext as error:  # its hint may be another's id
+            raise unknown(id) from error
 
     async def contexts(self) -> list[ContextInfo]:
         """Those to list: of a user all it has loaded, of a local client those of its session."""
         if self.user is not None:
-            open_ones = await self.user.sessions(self.service)
+            open_ones = await self.user.sessions()
         else:
             handle = self.implied.local
             open_ones = [each for each in self.service.sessions if each.handle == handle]
         return list({info.id: info for each in open_ones for info in each.contexts}.values())
+
+    async def as_loaded(self, id: str) -> ContextInfo | None:
+        """A context as the newest load met it that this caller may know of, None if it is gone."""
+        known = self.service.sessions if self.user is None else await self.user.sessions()
+        loaded = [info for each in known for info in each.contexts if info.id == id]
+        return loaded[-1] if loaded else None
 
     async def costs(self, scope: CostScope, key: str | None) -> "Costs":
         """What a session, a run, a day or everything has used; of a user only its own.
@@ -171,52 +153,15 @@ class Caller:
         Raises:
             UnknownRun, UnknownSession: there is none of that id, or it is another's.
         """
-        if scope == "session":
-            if key is None:
-                key = (await self.session(None)).handle
-            elif self.user is not None and not await self.user.owns(key):
-                raise UnknownSession(
-                    f"There was never a session {key!r}.",
-                    "Take the handle from a result of load_context.",
-                )
+        if scope == "session" and key is None:
+            key = (await self.session(None)).handle
         if self.user is None:
             return await self.service.costs(scope, key)
+        if scope == "session" and not await self.user.owns(key or ""):
+            raise UnknownSession(
+                f"There was never a session {key!r}.",
+                "Take the handle from a result of load_context.",
+            )
         if scope == "run" and key is not None:
             await self.run(key)
-        return await self._own_costs(self.user, scope, key)
-
-    async def _new_session(self) -> "Session":
-        user = self.user
-        if user is None:
-            return await self.service.new_session()
-        async with user.quotas.taking(user.principal, "sessions"):
-            user.quotas.check_sessions(len(await user.sessions(self.service)))
-            session = await self.service.new_session()
-            await user.owners.add(user.principal, session.handle)
-            return session
-
-    async def _within_quota(
-        self, user: User, load: Callable[..., Awaitable[ContextInfo]]
-    ) -> ContextInfo:
-        rules, quotas = self.service.settings.load_rules, user.quotas
-        if quotas.settings.user_load_gb is None:
-            return await load()
-        async with quotas.taking(user.principal, "bytes"):
-            loaded = [info for each in await user.sessions(self.service) for info in each.contexts]
-            left = quotas.bytes_left(loaded)
-            try:
-                return await load(rules=replace(rules, most_bytes=min(left, rules.most_bytes)))
-            except SourceTooLarge as error:
-                if left >= rules.most_bytes:
-                    raise
-                raise quotas.too_much(error.message, left) from error
-
-    async def _capped(self, user: User, budget: Budget) -> Budget:
-        today = await self._own_costs(user, "day", None)
-        return user.quotas.capped(budget, today.total.usage.cost)
-
-    async def _own_costs(self, user: User, scope: CostScope, key: str | None) -> "Costs":
-        # The service's modules cost as much to import as all others, and are only there by now.
-        from rlm_mcp.runs.costs import costs  # noqa: PLC0415 - see above
-
-        return await costs(self.service.journal, scope, key, user.principal)
+        return await self.user.costs(scope, key)

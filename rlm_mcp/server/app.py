@@ -1,7 +1,7 @@
 """What all calls of one server share: the service, opened by the first call that needs it."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,15 +10,16 @@ from anyio.abc import TaskGroup
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourcesListChanged
 
 from rlm_mcp.errors import RlmError
-from rlm_mcp.server.access import Caller, User
-from rlm_mcp.server.auth import principal_of
-from rlm_mcp.server.quotas import Quotas
-from rlm_mcp.server.sessions import Request, Sessions, transport_key
+from rlm_mcp.server.access import Caller
+from rlm_mcp.server.sessions import Request, Sessions, of_principal, transport_key
 from rlm_mcp.settings import Settings
 
 if TYPE_CHECKING:
-    from rlm_mcp.runs.owners import Owners
+    from rlm_mcp.server.users import User
     from rlm_mcp.service import Service
+
+Share = Callable[["Service"], AbstractAsyncContextManager[Callable[[Request], "User"]]]
+"""Opens, over a service, what tells the user of a request: see `server.users`."""
 
 CLOSE_S = 5.0
 
@@ -27,36 +28,35 @@ CLOSE_S = 5.0
 class App:
     """Made by `open_app`. `bus` carries change notices to clients of the current revision.
 
-    A `shared` app serves only callers who said who they are, each its own.
+    An app with `share` serves only callers who said who they are, each its own.
     """
 
     settings: Settings
     tasks: TaskGroup
-    shared: bool = False
+    share: Share | None = None
     sessions: Sessions = field(default_factory=Sessions)
-    quotas: Quotas = field(init=False)
     bus: InMemorySubscriptionBus = field(default_factory=InMemorySubscriptionBus)
     _opened: anyio.Event = field(default_factory=anyio.Event)
     _closing: anyio.Event = field(default_factory=anyio.Event)
     _closed: anyio.Event = field(default_factory=anyio.Event)
     _wanted: bool = False
     _service: "Service | None" = None
-    _owners: "Owners | None" = None
+    _user_of: "Callable[[Request], User] | None" = None
     _failure: RlmError | None = None
 
-    def __post_init__(self) -> None:
-        self.quotas = Quotas(self.settings)
-
     async def caller(self, request: Request) -> Caller:
-        """Who makes the request, and what is theirs; raises as `service`."""
+        """Who makes the request, and what is theirs.
+
+        Raises:
+            AuthMissing: the app is shared, and the request says nobody.
+            JournalFailed, SettingsInvalid: see `service`.
+        """
         service = await self.service()
-        user: User | None = None
-        if self.shared:
-            who = principal_of(getattr(request.request, "scope", {}).get("user"))
-            assert who is not None, "the transport let a request through that nobody stands for"
-            assert self._owners is not None
-            user = User(who, self._owners, self.quotas)
-        return Caller(service, self.sessions, transport_key(request), user)
+        key = transport_key(request)
+        if self._user_of is None:
+            return Caller(service, self.sessions, key, None)
+        user = self._user_of(request)
+        return Caller(service, self.sessions, key and of_principal(key, user.principal), user)
 
     async def service(self) -> "Service":
         """The service, opened if this is the first call that needs it.
@@ -94,19 +94,16 @@ class App:
         """Open the service and keep it until `close`; a failure to open is every call's answer."""
         # Half of what our modules cost to import, and a host that lists tools needs none of it.
         from rlm_mcp.resuming import resume_all  # noqa: PLC0415 - see above
-        from rlm_mcp.runs.owners import Owners  # noqa: PLC0415 - likewise
         from rlm_mcp.service import open_service  # noqa: PLC0415 - likewise
 
         # Shielded: clean-up must not be cut short by what cancels the transport.
         with anyio.CancelScope(shield=True) as scope:
             try:
                 async with open_service(self.settings) as service, AsyncExitStack() as stack:
+                    if self.share is not None:
+                        self._user_of = await stack.enter_async_context(self.share(service))
                     self._service = service
                     service.models.wait_s = self.settings.wait_s
-                    if self.shared:
-                        # Beside the journal, which makes the file.
-                        journal = self.settings.home.expanduser() / "journal.sqlite3"
-                        self._owners = await stack.enter_async_context(Owners.open(journal))
                     self._opened.set()
                     if self.settings.resume:
                         await resume_all(service)
@@ -121,10 +118,10 @@ class App:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, *, shared: bool = False) -> AsyncIterator[App]:
+async def open_app(settings: Settings, share: Share | None = None) -> AsyncIterator[App]:
     """An app; on leaving, nothing of its service lives on."""
     async with anyio.create_task_group() as tasks:
-        app = App(settings, tasks, shared)
+        app = App(settings, tasks, share)
         try:
             yield app
         finally:

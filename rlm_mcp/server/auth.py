@@ -3,14 +3,17 @@
 import json
 import logging
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken, TokenVerifier, principal_components
 from mcp.server.auth.settings import AuthSettings
 from pydantic import AnyHttpUrl
 
-from rlm_mcp.errors import SettingsInvalid
+from rlm_mcp.errors import AuthMissing, SettingsInvalid
 from rlm_mcp.server.issuer import JwtVerifier
+from rlm_mcp.server.listening import is_loopback
+from rlm_mcp.server.sessions import Request
 from rlm_mcp.server.tokenfile import TokenFile
 from rlm_mcp.settings import Settings
 
@@ -65,6 +68,18 @@ class FileVerifier:
         return None if name is None else AccessToken(token="", client_id=name, scopes=[])
 
 
+def who(request: Request) -> str:
+    """The principal of a request.
+
+    Raises:
+        AuthMissing: it has none: the transport let it through all the same.
+    """
+    principal = principal_of(getattr(request.request, "scope", {}).get("user"))
+    if principal is None:
+        raise AuthMissing("The request says not who makes it.", "Send a bearer token with it.")
+    return principal
+
+
 def principal_of(user: object) -> str | None:
     """The name that a caller's things are kept under, None for one that did not say who it is.
 
@@ -88,12 +103,14 @@ def _of_issuer(settings: Settings, verifier: TokenVerifier | None) -> Auth:
         )
     resource = settings.public_url.rstrip("/") + PATH
     issuer = settings.oauth_issuer or ""
+    _require_secure("RLM_OAUTH_ISSUER", issuer)
     if verifier is None:
         if settings.oauth_jwks is None:
             raise SettingsInvalid(
                 f"There are no keys to verify tokens of {issuer} with.",
                 "Set RLM_OAUTH_JWKS; the `jwks_uri` in the issuer's metadata says where they are.",
             )
+        _require_secure("RLM_OAUTH_JWKS", settings.oauth_jwks)
         verifier = JwtVerifier(issuer, resource, settings.oauth_jwks)
     return Auth(
         verifier,
@@ -106,3 +123,10 @@ def _of_issuer(settings: Settings, verifier: TokenVerifier | None) -> Auth:
             }
         ),
     )
+
+
+def _require_secure(name: str, url: str) -> None:
+    """Who can change the keys on their way lets anyone in."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise SettingsInvalid(f"{name} is not https.", f"Set {name} to its https:// URL.")

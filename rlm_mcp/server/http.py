@@ -1,28 +1,43 @@
 """The server over Streamable HTTP at /mcp: for this machine, or with auth for a team."""
 
-import ipaddress
 import logging
+import os
 import signal
-import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from pathlib import Path
+from socket import socket
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
 import uvicorn
 from mcp.server.auth.provider import TokenVerifier
 from mcp.server.transport_security import TransportSecuritySettings
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
 from rlm_mcp.errors import AuthMissing, SettingsInvalid
-from rlm_mcp.server.app import open_app
-from rlm_mcp.server.auth import PATH, auth_of
+from rlm_mcp.server.app import App, open_app
+from rlm_mcp.server.auth import PATH, Auth, auth_of, who
 from rlm_mcp.server.build import build_server
-from rlm_mcp.server.sessions import http_key
-from rlm_mcp.settings import Settings
+from rlm_mcp.server.guard import MOST_HEAD_BYTES, EndOnDelete, FairShare, InTime, Unambiguous
+from rlm_mcp.server.listening import BACKLOG, address_of, bound, bracketed, is_loopback
+from rlm_mcp.server.sessions import Request
+from rlm_mcp.settings import MB, Settings
 
-MB = 10**6
+if TYPE_CHECKING:
+    from rlm_mcp.server.users import User
+    from rlm_mcp.service import Service
+
+LOCAL_BODY_MB = 64
+# JSON takes a multiple of it in memory, and a user may send many at once.
+SHARED_BODY_MB = 4
 GRACE_S = 3
+MOST_CONNECTIONS = 1000
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
 EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - told apart, not listened on
 
 logger = logging.getLogger(__name__)
@@ -45,63 +60,68 @@ async def serve_http(
         SettingsInvalid: the settings do not fit, or `port` is taken.
     """
     auth = auth_of(settings, verifier)
-    if auth is None:
-        _refuse_others(settings, host)
-    security = _only_to(settings, host)
-    listener = _listen(host, port)
-    async with open_app(settings, shared=auth is not None) as app:
-        starlette = build_server(app).streamable_http_app(
-            streamable_http_path=PATH,
-            max_request_body_size=round(settings.max_body_mb * MB),
-            # A client that is idle keeps its id as long as its session.
-            session_idle_timeout=settings.session_ttl_s,
-            transport_security=security,
-            auth=auth.settings if auth else None,
-            token_verifier=auth.verifier if auth else None,
-        )
-        config = uvicorn.Config(
-            EndOnDelete(starlette, app.end_session),
-            log_config=None,
-            access_log=False,
-            lifespan="on",
-            timeout_graceful_shutdown=GRACE_S,
-        )
-        server = _Uvicorn(config)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_stop_by_signal, server)
-            announce(_url(host, listener.getsockname()[1]))
-            await server.serve(sockets=[listener])
-            tasks.cancel_scope.cancel()
-    if server.ended_by is not None:
-        raise SystemExit(128 + server.ended_by)
+    with bound(host, port) as listener:
+        at = str(address_of(listener))
+        if auth is None:
+            _refuse_others(settings, host, at)
+        security = _only_to(settings, host, at)
+        if auth is not None:
+            _require_apart(settings)
+        listener.listen(BACKLOG)
+        async with open_app(settings, _share if auth else None) as app:
+            guarded = _guarded(app, auth, security)
+            ended_by = await _serve(guarded, listener, announce, shared=auth is not None)
+    if ended_by is not None:
+        raise SystemExit(128 + ended_by)
 
 
-class EndOnDelete:
-    """ASGI middleware that ends the session of a client that sends DELETE, as MCP has it.
+async def _serve(
+    app: ASGIApp, listener: socket, announce: Callable[[str], None], *, shared: bool
+) -> signal.Signals | None:
+    """Serve until a signal, which is returned."""
+    limits: dict[str, Any] = {
+        "limit_concurrency": MOST_CONNECTIONS,
+        "h11_max_incomplete_event_size": MOST_HEAD_BYTES,
+    }
+    config = uvicorn.Config(
+        app,
+        http="h11",  # it bounds the head of a request
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=GRACE_S,
+        **(limits if shared else {}),
+    )
+    server = _Uvicorn(config)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_stop_by_signal, server)
+        host, port = listener.getsockname()[:2]
+        announce(f"http://{bracketed(host)}:{port}{PATH}")
+        await server.serve(sockets=[listener])
+        tasks.cancel_scope.cancel()
+    return server.ended_by
 
-    The SDK has no hook for that; it only forgets its own part of the session.
-    """
 
-    def __init__(self, app: ASGIApp, end: Callable[[str], Awaitable[None]]) -> None:
-        self._app = app
-        self._end = end
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; after a DELETE that was taken, end the session."""
-        if scope["type"] != "http" or scope["method"] != "DELETE":
-            await self._app(scope, receive, send)
-            return
-        statuses: list[int] = []
-
-        async def watched(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                statuses.append(message["status"])
-            await send(message)
-
-        await self._app(scope, receive, watched)
-        session_id = dict(scope["headers"]).get(b"mcp-session-id")
-        if statuses == [200] and session_id:
-            await self._end(http_key(session_id.decode("latin-1")))
+def _guarded(app: App, auth: Auth | None, security: TransportSecuritySettings) -> ASGIApp:
+    settings = app.settings
+    body_mb = settings.max_body_mb or (SHARED_BODY_MB if auth else LOCAL_BODY_MB)
+    starlette: Starlette = build_server(app).streamable_http_app(
+        streamable_http_path=PATH,
+        max_request_body_size=round(body_mb * MB),
+        # A client that is idle keeps its id as long as its session.
+        session_idle_timeout=settings.session_ttl_s,
+        transport_security=security,
+        auth=auth.settings if auth else None,
+        token_verifier=auth.verifier if auth else None,
+    )
+    if auth is not None:
+        starlette.router.redirect_slashes = False  # it would go wherever the Host header says
+        # Behind the check of tokens, which is there already.
+        starlette.user_middleware.append(Middleware(FairShare, idle_s=settings.session_ttl_s))
+    return Unambiguous(InTime(EndOnDelete(starlette, app.end_session)))
 
 
 class _Uvicorn(uvicorn.Server):
@@ -122,58 +142,78 @@ async def _stop_by_signal(server: _Uvicorn) -> None:
             server.ended_by = number
 
 
-def _refuse_others(settings: Settings, host: str) -> None:
+def _share(service: "Service") -> "AbstractAsyncContextManager[Callable[[Request], User]]":
+    """Tells the user of a request; imports what the service does, which the first call needs."""
+    from rlm_mcp.server.users import users  # noqa: PLC0415 - see above
+
+    return users(who, service)
+
+
+def _require_apart(settings: Settings) -> None:
+    """See that users are kept apart by more than our word, and the data folder from all others.
+
+    Raises:
+        SettingsInvalid: model-written code would have the server's rights, and so all that is
+            anyone's; or the data folder cannot be closed.
+    """
+    if settings.sandbox == "plain":
+        raise SettingsInvalid(
+            "RLM_SANDBOX=plain runs model-written code with the server's rights: a user could read"
+            " what is another's.",
+            "Remove RLM_SANDBOX, or name a sandbox.",
+        )
+    if os.name == "posix":
+        os.umask(OTHERS)
+        _close(settings.home.expanduser())
+
+
+def _close(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if home.stat().st_mode & OTHERS:
+            home.chmod(stat.S_IRWXU)
+    except OSError as error:
+        raise SettingsInvalid(
+            f"The data folder {home} cannot be kept to its owner: {error.strerror}.",
+            "Set RLM_HOME to a folder of the user that runs the server.",
+        ) from error
+
+
+def _refuse_others(settings: Settings, host: str, at: str) -> None:
     public = urlsplit(settings.public_url or "").hostname
-    reached = next((name for name in (host, public) if name and not _is_loopback(name)), None)
-    if reached is not None:
+    reached = at if not is_loopback(at) else public
+    if reached is not None and not is_loopback(reached):
+        named = host if host and reached == at else reached
         raise AuthMissing(
-            f"{reached} can be reached from other machines, and the server asks nobody who it is.",
+            f"{named} can be reached from other machines, and the server asks nobody who it is.",
             "Make a token with `rlm-mcp token NAME` and set RLM_TOKEN_FILE to its file, or set"
             " RLM_OAUTH_ISSUER. For this machine alone serve on 127.0.0.1.",
         )
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise SettingsInvalid(
-            f"Cannot listen on {host} port {port}: {error.strerror}.", "Choose another --port."
-        ) from error
+def _only_to(settings: Settings, host: str, at: str) -> TransportSecuritySettings:
+    """Refuses another Host or Origin: a page in a browser gets here by DNS rebinding.
 
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _only_to(settings: Settings, host: str) -> TransportSecuritySettings:
-    """Refuses another Host or Origin: a page in a browser gets here by DNS rebinding."""
+    Raises:
+        SettingsInvalid: every address is listened on, and which names it has is not told.
+    """
     public = urlsplit(settings.public_url or "")
-    if host in EVERY_ADDRESS and not public.netloc:
+    if at in EVERY_ADDRESS and not public.netloc:
         raise SettingsInvalid(
-            f"{host} stands for every address of this machine, so no request can be told to be for"
-            " it.",
+            f"{host or at} stands for every address of this machine, so no request can be told to"
+            " be for it.",
             "Set RLM_PUBLIC_URL to the URL that clients use.",
         )
-    names = sorted({"127.0.0.1", "localhost", "[::1]", _bracketed(host)})
-    hosts, origins = [f"{name}:*" for name in names], [f"http://{name}:*" for name in names]
+    if not is_loopback(at) and public.scheme != "https":
+        logger.warning("tokens travel in the clear: put a proxy with TLS before the server")
+    names = {"127.0.0.1", "localhost", "[::1]", bracketed(at)} | ({bracketed(host)} - {""})
+    hosts = [f"{name}:*" for name in sorted(names)]
+    origins = [f"http://{name}:*" for name in sorted(names)]
     if public.netloc:
-        hosts += [public.netloc, f"{_bracketed(public.hostname or '')}:*"]
+        hosts += [public.netloc, f"{bracketed(public.hostname or '')}:*"]
         origins.append(f"{public.scheme}://{public.netloc}")
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
         allowed_hosts=hosts,
         allowed_origins=origins + (settings.origins or "").split(),
     )
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://{_bracketed(host)}:{port}{PATH}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -3,50 +3,37 @@
 import logging
 from typing import Any
 
-import anyio.to_thread
 import jwt
 from mcp.server.auth.provider import AccessToken
 
+from rlm_mcp.server.keys import Keys
+
+# Each verifies with a public key: no HS*, whose key signs too, and no `none`.
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA"]
-FETCH_S = 10.0
 LEEWAY_S = 30.0
 
 logger = logging.getLogger(__name__)
 
 
 class JwtVerifier:
-    """The SDK's `TokenVerifier` over an issuer's keys, which are fetched when first needed.
-
-    Keys are kept for five minutes; an unknown key has them fetched again, at most twice a minute.
-    """
+    """The SDK's `TokenVerifier` over an issuer's keys."""
 
     def __init__(self, issuer: str, resource: str, keys_url: str) -> None:
         self._issuer = issuer
         self._resource = resource
-        self._keys = jwt.PyJWKClient(keys_url, timeout=FETCH_S)
+        self._keys = Keys(keys_url, ALGORITHMS)
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Whose token it is; None if it is not of this issuer, for this server, and in time."""
         try:
-            claims = await anyio.to_thread.run_sync(self._claims, token)
-        except jwt.PyJWTError as error:
-            logger.warning("a token was refused: %s: %s", type(error).__name__, error)
+            key = await self._keys.find(jwt.get_unverified_header(token).get("kid"))
+            return None if key is None else self._told(self._claims(token, key))
+        except (jwt.PyJWTError, ValueError, OSError, RecursionError) as error:
+            # What a token says of itself may be anything: it is not for a log.
+            logger.warning("a token was refused: %s", type(error).__name__)
             return None
-        subject = claims["sub"]
-        client = claims.get("client_id") or claims.get("azp") or subject
-        scope = claims.get("scope") or claims.get("scp") or ""
-        return AccessToken(
-            token="",
-            client_id=str(client),
-            scopes=scope.split() if isinstance(scope, str) else [str(each) for each in scope],
-            expires_at=int(claims["exp"]),
-            resource=self._resource,
-            subject=str(subject),
-            claims={"iss": self._issuer},
-        )
 
-    def _claims(self, token: str) -> dict[str, Any]:
-        key = self._keys.get_signing_key_from_jwt(token)
+    def _claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         claims: dict[str, Any] = jwt.decode(
             token,
             key,
@@ -57,3 +44,31 @@ class JwtVerifier:
             options={"require": ["exp", "iss", "aud", "sub"]},
         )
         return claims
+
+    def _told(self, claims: dict[str, Any]) -> AccessToken:
+        """What the claims say.
+
+        Raises:
+            ValueError: one that says who it is or what it may do is not what it must be.
+        """
+        subject = _name(claims["sub"])
+        client = _name(claims.get("client_id", claims.get("azp", subject)))
+        scopes = claims.get("scope", claims.get("scp", ""))
+        scopes = scopes.split() if isinstance(scopes, str) else scopes
+        if not isinstance(scopes, list) or not all(isinstance(each, str) for each in scopes):
+            raise ValueError
+        return AccessToken(
+            token="",
+            client_id=client,
+            scopes=scopes,
+            expires_at=int(claims["exp"]),
+            resource=self._resource,
+            subject=subject,
+            claims={"iss": self._issuer},
+        )
+
+
+def _name(claim: object) -> str:
+    if not isinstance(claim, str) or not claim.strip():
+        raise ValueError
+    return claim

@@ -101,7 +101,7 @@ async def list_resources(
 
 async def listed_contexts(app: App, request: Request) -> "list[ContextInfo]":
     """The contexts that a caller is shown unasked; none before it loaded any."""
-    if not app.shared and app.sessions.local is None:
+    if app.share is None and app.sessions.local is None:
         return []  # hosts ask at once: nothing was loaded, so nothing needs to be opened
     return await (await app.caller(request)).contexts()
 
@@ -144,14 +144,15 @@ async def _text(caller: Caller, address: Address) -> str:
             return await view_page(service.journal, address.id)
         case Address(kind="context"):
             catalogue = await caller.catalogue(address.id)
-            return await anyio.to_thread.run_sync(_of_context, service, catalogue, address)
+            info = await caller.as_loaded(address.id) or catalogue.info
+            return await anyio.to_thread.run_sync(_of_context, info, catalogue, address)
     raise UnknownContext(f"There is no kind {address.kind!r}.", "Take a URI from a result.")
 
 
-def _of_context(service: "Service", catalogue: "Catalogue", address: Address) -> str:
+def _of_context(info: "ContextInfo", catalogue: "Catalogue", address: Address) -> str:
     match address:
         case Address(part="", path=""):
-            return json.dumps(_manifest(service, catalogue, address), ensure_ascii=False)
+            return json.dumps(_manifest(info, catalogue, address), ensure_ascii=False)
         case Address(part="text", path=""):
             length = catalogue.info.chars
             start, end = _range(address, length)
@@ -166,10 +167,9 @@ def _of_context(service: "Service", catalogue: "Catalogue", address: Address) ->
     )
 
 
-def _manifest(service: "Service", catalogue: "Catalogue", address: Address) -> dict[str, Any]:
-    """One page of the documents and of the skipped files, as the newest load met them."""
-    loaded = [i for s in service.sessions for i in s.contexts if i.id == address.id]
-    info, documents = (loaded or [catalogue.info])[-1], catalogue.documents
+def _manifest(info: "ContextInfo", catalogue: "Catalogue", address: Address) -> dict[str, Any]:
+    """One page of the documents, and of the skipped files as a load met them."""
+    documents = catalogue.documents
     page = _number(address, "page", 1)
     pages = max(1, -(-max(len(documents), len(info.skipped)) // MANIFEST_ROWS))
     if not 1 <= page <= pages:

@@ -39,6 +39,11 @@ def http_key(session_id: str) -> str:
     return f"http:{session_id}"
 
 
+def of_principal(key: str, principal: str) -> str:
+    """The key of a client that the transport named and who said who it is: both must be right."""
+    return f"{key} {principal}"
+
+
 @dataclass(slots=True)
 class Sessions:
     """Which session each transport key implies."""
@@ -89,5 +94,6 @@ class Sessions:
         async with self._starting:
             open_handles = {session.handle for session in service.sessions}
             if self._handles.get(key) not in open_handles:
+                self._handles = {k: h for k, h in self._handles.items() if h in open_handles}
                 self._handles[key] = (await new()).handle
             return service.session(self._handles[key])

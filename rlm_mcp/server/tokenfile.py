@@ -18,17 +18,19 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 LINE = re.compile(rf"({NAME.pattern}) sha256:([0-9a-f]{{64}})")
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, int, int, int]
 
 
-def new_token(path: Path, name: str) -> str:
-    """A new token of `name`, its hash added to the file, which is made if need be.
+def new_token(path: Path, name: str) -> tuple[str, str]:
+    """A new token of `name`, and the line with its hash that was added to the file.
+
+    The file is made if need be, for its owner alone.
 
     A name may have several, to change from one to the next.
 
     Raises:
         ArgumentInvalid: `name` is none.
-        SettingsInvalid: the file is no file of tokens, or cannot be written.
+        SettingsInvalid: the file is no file of tokens, others may open it, or it cannot be written.
     """
     if not NAME.fullmatch(name):
         raise ArgumentInvalid(
@@ -36,18 +38,20 @@ def new_token(path: Path, name: str) -> str:
             "Take up to 64 of: letters, digits and . _ @ + -, a letter or digit first.",
         )
     token = f"rlm_{secrets.token_urlsafe(32)}"
+    line = f"{name} sha256:{_hash(token)}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(
             os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8"
         ) as file:
+            _require_own(path, file.fileno())
             before = file.read()
             _parsed(path, before)
             file.write("\n" * (bool(before) and not before.endswith("\n")))
-            file.write(f"{name} sha256:{_hash(token)}\n")
+            file.write(f"{line}\n")
     except OSError as error:
         raise _unusable(path, error) from error
-    return token
+    return token, line
 
 
 @dataclass(slots=True)
@@ -70,22 +74,27 @@ class TokenFile:
         return found[0] if found else None
 
     def refresh(self) -> None:
-        """Read the file if it is not the one that was read last; raises as `name_of`."""
+        """Read the file if it is not the one that was read last; raises as `name_of`.
+
+        Who may open it is looked at each time: that can change while what it holds does not.
+        """
+        before, self._stamp = self._stamp, None
+        known, self._entries = self._entries, []  # what cannot be read lets nobody in
         try:
-            found = self.path.stat()
-            stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
-            if stamp == self._stamp:
-                return
-            self._stamp, self._entries = None, []  # what cannot be read lets nobody in
-            if os.name == "posix" and found.st_mode & OTHERS:
-                raise SettingsInvalid(
-                    f"Others on this machine may open {self.path}.", f"chmod 600 {self.path}"
-                )
-            self._entries = _parsed(self.path, self.path.read_text(encoding="utf-8"))
-            self._stamp = stamp
+            with self.path.open(encoding="utf-8") as file:
+                found = _require_own(self.path, file.fileno())
+                stamp = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+                entries = known if stamp == before else _parsed(self.path, file.read())
         except (OSError, UnicodeDecodeError) as error:
-            self._stamp, self._entries = None, []
             raise _unusable(self.path, error) from error
+        self._stamp, self._entries = stamp, entries
+
+
+def _require_own(path: Path, number: int) -> os.stat_result:
+    found = os.fstat(number)
+    if os.name == "posix" and found.st_mode & OTHERS:
+        raise SettingsInvalid(f"Others on this machine may open {path}.", f"chmod 600 {path}")
+    return found
 
 
 def _parsed(path: Path, text: str) -> list[tuple[str, str]]:

@@ -109,9 +109,7 @@ async def get_answer(app: App, request: Request, asked: arguments.GetAnswer) -> 
     caller = await app.caller(request)
     job = await caller.run(asked.run_id)
     if asked.resume and (job is None or job.may_go_on):
-        from rlm_mcp.resuming import resume  # noqa: PLC0415 - imports the engine, see app.service()
-
-        job = await resume(await app.service(), asked.run_id)
+        job = await caller.resume(asked.run_id)
     if job is not None:
         async with reporting(request.session, job.status.line):
             await job.wait(app.settings.wait_s if asked.wait_s is None else asked.wait_s)

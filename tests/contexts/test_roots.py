@@ -66,6 +66,7 @@ async def test_texts_need_no_root(store):
     "path",
     [
         ".env", ".env.local", "deep/.netrc", "id_ed25519", "store.p12", ".aws/credentials",
+        "deep/alice.token",
     ],
 )  # fmt: skip
 async def test_a_likely_secret_is_loaded_only_if_it_is_named(store, tree, path):
@@ -89,6 +90,10 @@ async def test_a_likely_secret_is_loaded_only_if_it_is_named(store, tree, path):
         (".npmrc", "registry=https://localhost/\n", True),
         (".env.example", "API_KEY=\n", True),
         (".env.example", f"API_KEY=ghp_{'a1' * 18}\n", False),
+        (".mcp.json", f'{{"Authorization": "Bearer rlm_{"a-_" * 14}b"}}', False),
+        ("mcp.json", '{"command": "rlm-mcp"}', True),
+        ("tokens", f"rlm_{'a1-' * 14}b\n", False),
+        ("tokens", f"alice sha256:{'0' * 64}\n", True),
         ("test_keys.py", f"KEY = '''{KEY}'''", True),
     ],
 )

@@ -83,3 +83,20 @@ def test_a_schema_may_refer_to_its_own_parts_and_to_its_draft():
     assert Shape(inner).read('"x"') == ('"x"', None)
     old = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "array"}
     assert Shape(old).read("[1]") == ("[1]", None)
+
+
+def test_a_schema_that_is_never_done_with_an_answer_says_so():
+    doubled = {
+        f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]}
+        for n in range(40)
+    }
+    shape = Shape({"$defs": doubled | {"d40": {"type": "integer"}}, "$ref": "#/$defs/d0"})
+
+    assert "simplify the schema" in shape.read("1")[1]
+
+
+def test_a_schema_is_checked_as_well_the_second_time():
+    shape = Shape(SCHEMA)
+
+    assert [shape.read(json.dumps(GOOD))[1] for _ in range(3)] == [None] * 3
+    assert shape.read("{}")[1] is not None

@@ -1,9 +1,8 @@
 """A server over a scripted model behind real HTTP, and its official client, in both eras."""
 
 import os
-import subprocess
-import sys
-from contextlib import asynccontextmanager
+import signal
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +10,15 @@ import anyio
 import httpx
 import httpx2
 import pytest
-from anyio.abc import Process
-from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from rlm_mcp.llm.scripted import ScriptedServer, serve
 from rlm_mcp.server.app import App, open_app
 from rlm_mcp.server.build import build_server
+from rlm_mcp.server.http import serve_http
 from rlm_mcp.server.tokenfile import new_token
-from rlm_mcp.settings import PREFIX, Settings
+from rlm_mcp.settings import Settings
 
 WITHIN_S = 30.0
 
@@ -73,13 +71,12 @@ def bench(own_environment):
 
 @dataclass(frozen=True)
 class Team:
-    """A server process that takes tokens, its users' tokens, and the model server behind."""
+    """A server that takes tokens, its users' tokens, and the model server behind."""
 
     url: str
     tokens: dict[str, str]
     file: Path
     model: ScriptedServer
-    process: Process
 
     @asynccontextmanager
     async def client(self, user, era="auto"):
@@ -98,36 +95,41 @@ class Team:
         async with httpx.AsyncClient(base_url=at, trust_env=False, timeout=WITHIN_S) as http:
             yield http
 
-    async def said(self):
-        """What it wrote to stderr, after it is told to end."""
-        self.process.terminate()
-        return b"".join([chunk async for chunk in self.process.stderr]).decode()
-
 
 @pytest.fixture
 def team(own_environment):
-    """Opens a `Team`: `async with team(script, users) as t`. Settings may be named."""
+    """Opens a `Team`: `async with team(script, users) as t`. Settings may be named.
+
+    The server is in this process, over real HTTP, and ends as by `kill`.
+    """
+    mask = os.umask(0)
+    os.umask(mask)
 
     @asynccontextmanager
     async def opened(script=(), users=("alice", "bob"), *, host="127.0.0.1", **settings):
         file = own_environment / "tokens"
-        tokens = {user: new_token(file, user) for user in users}
-        named = {PREFIX + name.upper(): str(value) for name, value in settings.items()}
-        with anyio.fail_after(WITHIN_S * max(1, len(users) / 2)):
-            async with serve(script) as model:
-                command = ["-m", "rlm_mcp", "serve", "--http", "--port", "0", "--host", host]
-                command += ["--token-file", str(file)] if users else []
-                async with await anyio.open_process(
-                    [sys.executable, *command],
-                    env={**os.environ, "RLM_API_URL": model.url, **named},
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                ) as process:
-                    line = await BufferedByteReceiveStream(process.stderr).receive_until(b"\n", 999)
-                    try:
-                        yield Team(line.decode().split()[-1], tokens, file, model, process)
-                    finally:
-                        if process.returncode is None:
-                            process.kill()
+        tokens = {user: new_token(file, user)[0] for user in users}
+        named = {"home": own_environment, "roots": "*", "token_file": file if users else None}
+        urls, listens = [], anyio.Event()
 
-    return opened
+        def announce(url):
+            urls.append(url)
+            listens.set()
+
+        async def serving(loaded):
+            with suppress(SystemExit):
+                await serve_http(loaded, host, 0, announce)
+
+        with anyio.fail_after(WITHIN_S * max(1, len(users) / 2)):
+            async with serve(script) as model, anyio.create_task_group() as tasks:
+                loaded = Settings.load({}, **named | {"api_url": model.url} | settings)
+                tasks.start_soon(serving, loaded)
+                await listens.wait()
+                try:
+                    yield Team(urls[0], tokens, file, model)
+                finally:
+                    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+                        os.kill(os.getpid(), signal.SIGTERM)  # else the server has ended
+
+    yield opened
+    os.umask(mask)

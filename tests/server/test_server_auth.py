@@ -1,20 +1,29 @@
 """Who gets into the HTTP server: tokens, issuers, hosts, origins, and what is refused."""
 
+import base64
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import anyio
+import httpx2
 import jwt
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 
 from rlm_mcp.cli.main import command
 from rlm_mcp.errors import ArgumentInvalid, AuthMissing, SettingsInvalid
+from rlm_mcp.llm.scripted import serve
 from rlm_mcp.server.auth import auth_of, principal_of
 from rlm_mcp.server.http import serve_http
 from rlm_mcp.server.issuer import JwtVerifier
@@ -92,7 +101,7 @@ async def test_the_session_of_a_client_is_no_use_to_another_user(team):
 
 
 def test_the_file_keeps_no_token_and_is_its_owners_alone(tokens):
-    made = [new_token(tokens, name) for name in ("alice", "bob", "alice")]
+    made = [new_token(tokens, name)[0] for name in ("alice", "bob", "alice")]
     text = tokens.read_text(encoding="utf-8")
     file = TokenFile(tokens)
 
@@ -123,6 +132,20 @@ def test_a_broken_line_is_named_and_not_shown(tokens):
     assert "secret-in-clear" not in str(caught.value)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+def test_a_file_that_others_may_open_lets_nobody_in_from_then_on(tokens):
+    token, _ = new_token(tokens, "alice")
+    file = TokenFile(tokens)
+    assert file.name_of(token) == "alice"
+    tokens.chmod(0o604)
+    with pytest.raises(SettingsInvalid, match="Others"):
+        file.name_of(token)
+    with pytest.raises(SettingsInvalid, match="Others"):
+        new_token(tokens, "bob")
+    tokens.chmod(0o600)
+    assert file.name_of(token) == "alice"
+
+
 def test_a_missing_file_says_how_to_make_one(tokens):
     with pytest.raises(SettingsInvalid, match="rlm-mcp token"):
         auth_of(Settings.load(token_file=tokens))
@@ -141,13 +164,13 @@ def test_the_command_prints_a_token_once(tokens):
     assert TokenFile(tokens).name_of(result.stdout.strip()) == "alice"
     assert result.stdout.strip() not in result.stderr
     assert str(tokens) in result.stderr
+    assert tokens.read_text(encoding="utf-8").strip() in result.stderr
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-async def test_without_auth_only_this_machine_is_served(host):
+async def test_without_auth_only_this_machine_is_served():
     with pytest.raises(AuthMissing, match="rlm-mcp token") as caught:
-        await serve_http(Settings.load(), host, 0)
-    assert host in caught.value.message
+        await serve_http(Settings.load(), "0.0.0.0", 0)
+    assert "0.0.0.0" in caught.value.message
 
 
 async def test_a_public_name_needs_auth_even_behind_a_proxy_on_this_machine():
@@ -160,6 +183,28 @@ async def test_every_address_needs_the_name_that_clients_use(tokens):
 
     with pytest.raises(SettingsInvalid, match="RLM_PUBLIC_URL"):
         await serve_http(Settings.load(token_file=tokens), "0.0.0.0", 0)
+
+
+async def test_a_sandbox_that_holds_nothing_is_refused_where_users_share_it(tokens):
+    new_token(tokens, "alice")
+
+    with pytest.raises(SettingsInvalid, match="RLM_SANDBOX=plain"):
+        await serve_http(Settings.load(token_file=tokens, sandbox="plain"), port=0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+async def test_the_data_folder_is_its_owners_alone(team, own_environment):
+    own_environment.chmod(0o755)
+    async with team() as t, t.client("alice") as alice:
+        await alice.call("load_context", text="alpha")
+        modes = {
+            place.name: place.stat().st_mode & 0o077
+            for place in (own_environment, *own_environment.rglob("*"))
+            if "cache" not in place.parts
+        }
+
+    assert "journal.sqlite3" in modes
+    assert set(modes.values()) == {0}
 
 
 async def test_requests_are_for_the_public_name_and_from_named_pages(team):
@@ -182,6 +227,13 @@ async def test_requests_are_for_the_public_name_and_from_named_pages(team):
         ]
 
     assert [(name, value, answer.status_code) for name, value, answer in got] == wanted
+
+
+async def test_nobody_is_sent_where_the_host_header_says(team):
+    async with team() as t, t.http() as http:
+        answer = await http.get("/mcp/", headers={"host": "evil.example"})
+
+    assert (answer.status_code, answer.headers.get("location")) == (404, None)
 
 
 async def test_a_request_larger_than_the_limit_is_refused(team):
@@ -249,6 +301,16 @@ async def test_a_token_of_the_issuer_for_this_server_tells_its_subject(issuer):
         {"exp": 1},
         {"exp": None},
         {"sub": None},
+        {"sub": ""},
+        {"sub": "  "},
+        {"sub": 7},
+        {"iss": f"{ISSUER}/"},
+        {"aud": f"{PUBLIC}/mcp/"},
+        {"scope": 7},
+        {"scope": {"rlm": True}},
+        {"scope": ["rlm", 7]},
+        {"client_id": ["editor"]},
+        {"client_id": ""},
     ],
 )
 async def test_a_token_for_another_server_time_or_issuer_is_refused(issuer, claims):
@@ -270,7 +332,20 @@ async def test_a_token_that_the_issuer_did_not_sign_is_refused(issuer):
         "",
     ]
 
+    forged += [f"{'W10' * depth}.{'W10' * depth}.x" for depth in (1, 1000)]
+    forged += [base64.urlsafe_b64encode(b"[" * 20_000).decode() + ".e30.x"]
     assert [await verifier.verify_token(token) for token in forged] == [None] * len(forged)
+
+
+async def test_what_a_token_says_of_itself_is_not_logged(issuer, caplog):
+    key, keys_url = issuer
+    verifier = JwtVerifier(ISSUER, f"{PUBLIC}/mcp", keys_url)
+    for kid in ("one", "canary-kid"):
+        claims = {"sub": "canary", "iss": "canary", "aud": "canary", "exp": time.time() + 60}
+        token = jwt.encode(claims, key, algorithm="ES256", headers={"kid": kid})
+        assert await verifier.verify_token(token) is None
+
+    assert "canary" not in caplog.text
 
 
 async def test_a_resource_server_tells_where_tokens_come_from_and_takes_them(team, issuer):
@@ -286,7 +361,21 @@ async def test_a_resource_server_tells_where_tokens_come_from_and_takes_them(tea
     assert told.json()["authorization_servers"] == [ISSUER]
     assert told.json()["resource"] == f"{PUBLIC}/mcp"
     assert f"{PUBLIC}{place}" in nobody.headers["www-authenticate"]
+    assert told.json()["scopes_supported"] == ["rlm"]
     assert [nobody.status_code, alice.status_code, narrow.status_code] == [401, 200, 403]
+    for answer, error in ((nobody, "invalid_token"), (narrow, "insufficient_scope")):
+        challenge = answer.headers["www-authenticate"]
+        assert challenge.startswith(f'Bearer error="{error}"')
+        assert f'resource_metadata="{PUBLIC}{place}"' in challenge
+
+
+@pytest.mark.parametrize("name", ["oauth_issuer", "oauth_jwks"])
+@pytest.mark.parametrize("url", ["http://issuer.example", "http://127.0.0.1.evil.example"])
+def test_an_issuer_beyond_this_machine_is_asked_by_https_only(name, url):
+    whole = {"oauth_issuer": ISSUER, "oauth_jwks": f"{ISSUER}/keys", "public_url": PUBLIC}
+    assert auth_of(Settings.load(**whole)) is not None
+    with pytest.raises(SettingsInvalid, match=f"RLM_{name.upper()} is not https"):
+        auth_of(Settings.load(**whole | {name: url}))
 
 
 @pytest.mark.parametrize(
@@ -315,12 +404,31 @@ def test_a_person_is_the_same_through_every_client_and_not_with_another_issuer()
     assert principal_of(None) is None
 
 
-async def test_tokens_work_through_the_command_line_and_the_official_client(team, era):
-    async with team(["```repl\nFINAL(context.upper())\n```"]) as t:
-        async with t.client("alice", era) as alice:
-            loaded = await alice.call("load_context", text="alpha")
-            answer = await alice.call("rlm_query", query="?", session=loaded["session"])
-        said = await t.said()
+async def test_tokens_work_through_the_command_line_and_the_official_client(tokens):
+    token, _ = new_token(tokens, "alice")
+    command = [sys.executable, "-m", "rlm_mcp", "serve", "--http", "--port", "0"]
+    with anyio.fail_after(60):
+        async with (
+            serve(["```repl\nFINAL(context.upper())\n```"]) as model,
+            await anyio.open_process(
+                [*command, "--token-file", str(tokens)],
+                env={**os.environ, "RLM_API_URL": model.url},
+                stderr=subprocess.PIPE,
+            ) as process,
+        ):
+            line = await BufferedByteReceiveStream(process.stderr).receive_until(b"\n", 999)
+            headers = {"authorization": f"Bearer {token}"}
+            async with (
+                httpx2.AsyncClient(headers=headers, trust_env=False, timeout=30) as http,
+                Client(
+                    streamable_http_client(line.decode().split()[-1], http_client=http)
+                ) as client,
+            ):
+                loaded = await client.call_tool("load_context", {"text": "alpha"})
+                asked = {"query": "?", "session": loaded.structured_content["session"]}
+                answer = await client.call_tool("rlm_query", asked)
+            process.terminate()
+            said = b"".join([chunk async for chunk in process.stderr])
 
-    assert answer["answer"] == "ALPHA"
-    assert t.tokens["alice"] not in said
+    assert answer.structured_content["answer"] == "ALPHA"
+    assert token.encode() not in line + said

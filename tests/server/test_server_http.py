@@ -17,6 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 from rlm_mcp.errors import SettingsInvalid
 from rlm_mcp.llm.scripted import serve
 from rlm_mcp.server.http import serve_http
+from rlm_mcp.server.listening import address_of, bound, is_loopback
 from rlm_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -158,7 +159,24 @@ async def test_a_signal_ends_the_server_with_nothing_on_stdout(number, code):
     assert ended == code
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-async def test_an_address_that_others_can_reach_is_refused(host):
+@pytest.mark.parametrize("host", ["", "0", "0x0", "0.0.0.0", "0.0"])
+async def test_every_way_to_say_every_address_is_refused(host):
     with pytest.raises(SettingsInvalid, match="other machines"):
         await serve_http(Settings.load(), host, 0)
+
+
+@pytest.mark.parametrize("host", ["::", "0::0", "*", "::ffff:0.0.0.0", "192.0.2.1", "a..b"])
+async def test_so_is_what_is_no_address_of_this_machine_or_none_it_has(host):
+    with pytest.raises(SettingsInvalid):
+        await serve_http(Settings.load(), host, 0)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "localhost"])
+def test_an_address_of_this_machine_alone_is_told_however_it_is_written(host):
+    with bound(host, 0) as listener:
+        assert is_loopback(str(address_of(listener)))
+
+
+async def test_a_port_that_cannot_be_is_refused():
+    with pytest.raises(SettingsInvalid, match="--port"):
+        await serve_http(Settings.load(), port=70_000)

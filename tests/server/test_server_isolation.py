@@ -1,19 +1,24 @@
-"""Twenty users of one HTTP server at once: nobody is told anything of another."""
+"""Twenty sessions of ten users of one HTTP server at once: nobody is told anything of another."""
 
 import json
+import logging
 
 import anyio
 import pytest
 from mcp import MCPError, types
 
+from rlm_mcp.contexts.store import ContextStore
+from rlm_mcp.errors import UnknownContext
+
 pytestmark = pytest.mark.anyio
 
-USERS = [f"user{number:02}" for number in range(20)]
+USERS = [f"user{number:02}" for number in range(10)]
+SESSIONS = [f"{user}-{name}" for user in USERS for name in ("one", "two")]
 ERAS = ["auto", "legacy"]
 
 
-def canary(user):
-    return f"canary-of-{user}"
+def canary(session):
+    return f"canary-of-{session}"
 
 
 def script(messages):
@@ -21,15 +26,16 @@ def script(messages):
     asked = messages[-1].content
     if "which variables" in asked:
         return "```repl\nFINAL(repr([k for k in dir() if k.startswith('kept_')]))\n```"
-    user = next(user for user in USERS if f"ask for {user}" in asked)
-    return f"```repl\nkept_{user} = context\nprint(context)\nFINAL('kept ' + context)\n```"
+    session = next(session for session in SESSIONS if f"ask for {session}" in asked)
+    kept = f"kept_{session.replace('-', '_')}"
+    return f"```repl\n{kept} = context\nprint(context)\nFINAL('kept ' + context)\n```"
 
 
 class Seen:
-    """All that one user is told, without the ids it itself asked about."""
+    """All that one session is told, without the ids it itself asked about."""
 
-    def __init__(self, user, bench):
-        self.user = user
+    def __init__(self, session, bench):
+        self.session = session
         self.bench = bench
         self.texts = []
 
@@ -40,7 +46,10 @@ class Seen:
         return text
 
     async def call(self, tool, **arguments):
-        result = await self.bench.client.call_tool(tool, arguments)
+        async def told(_progress, _total, message):
+            self.note(message or "")
+
+        result = await self.bench.client.call_tool(tool, arguments, progress_callback=told)
         self.note(result.model_dump_json())
         assert not result.is_error, result.content[0].text
         return result.structured_content
@@ -64,37 +73,41 @@ class Seen:
 
 
 async def used(seen):
-    """One user at work; the ids of all that is its own."""
-    user = seen.user
-    loaded = await seen.call("load_context", text=canary(user), name=f"notes-{user}")
+    """A session at work; the ids of all that is its own."""
+    name = seen.session
+    loaded = await seen.call("load_context", text=canary(name), name=f"notes-{name}")
     session, context = loaded["session"], loaded["context"]["id"]
-    first = await seen.call("rlm_query", query=f"ask for {user}", session=session)
+    first = await seen.call("rlm_query", query=f"ask for {name}", session=session)
     second = await seen.call("rlm_query", query="which variables", session=session)
-    assert canary(user) in first["answer"]
-    assert second["answer"] == repr([f"kept_{user}"])
+    assert canary(name) in first["answer"]
+    assert second["answer"] == repr([f"kept_{name.replace('-', '_')}"])
     return {"session": session, "context": context, "run": first["run_id"]}
 
 
-async def looked(seen, own):
-    """Everything that lists or sums: only its own is in there."""
+async def looked(seen, own, user_has):
+    """Everything that lists or sums: only what is the user's own is in there."""
     session, run, context = own["session"], own["run"], own["context"]
+    client = seen.bench.client
     listed = await seen.call("list_contexts", session=session)
     assert [each["id"] for each in listed["contexts"]] == [context]
     trace = await seen.call("get_trace", run_id=run, detail="full")
-    assert canary(seen.user) in json.dumps(trace)
-    of_session = await seen.call("get_costs", scope="session", id=session)
+    assert canary(seen.session) in json.dumps(trace)
+    sums = [await seen.call("get_costs", scope="session", id=each["session"]) for each in user_has]
+    calls = sum(each["total"]["calls"] for each in sums)
     for scope in ("day", "all"):
-        summed = await seen.call("get_costs", scope=scope)
-        assert summed["total"] == of_session["total"]
-    client = seen.bench.client
+        assert (await seen.call("get_costs", scope=scope))["total"]["calls"] == calls
+    uris = {f"rlm://context/{each['context']}" for each in user_has}
     resources = (await client.list_resources()).resources
-    seen.note(json.dumps([str(each.uri) for each in resources]))
-    assert [str(each.uri) for each in resources] == [f"rlm://context/{context}"]
+    assert {str(each.uri) for each in resources} == uris
     text = await client.read_resource(f"rlm://context/{context}/text")
-    assert text.contents[0].text == canary(seen.user)
+    assert text.contents[0].text == canary(seen.session)
+    manifest = await client.read_resource(f"rlm://context/{context}")
+    assert json.loads(manifest.contents[0].text)["name"] == f"notes-{seen.session}"
+    page = await client.read_resource(f"rlm://run/{run}/view")
+    seen.note(page.contents[0].text)
     ref = types.ResourceTemplateReference(uri="rlm://context/{id}{?page}")
     completed = await client.complete(ref, {"name": "id", "value": ""})
-    assert completed.completion.values == [context]
+    assert {f"rlm://context/{value}" for value in completed.completion.values} == uris
     assert await seen.paths(context) != []
 
 
@@ -109,6 +122,7 @@ async def pried(seen, other):
         await seen.refused(session, "get_costs", scope="session", id=session),
         await seen.refused(run, "get_costs", scope="run", id=run),
         await seen.refused(run, "get_answer", run_id=run, wait_s=0),
+        await seen.refused(run, "get_answer", run_id=run, wait_s=0, resume=True),
         await seen.refused(run, "cancel_query", run_id=run),
         await seen.refused(run, "get_trace", run_id=run),
     ]
@@ -124,73 +138,134 @@ def made_up(real):
     return {kind: own[:4] + "0" * (len(own) - 4) for kind, own in real.items()}
 
 
-async def test_twenty_sessions_at_once_leak_nothing_and_give_nothing_away(team):
+async def test_twenty_sessions_at_once_leak_nothing_and_give_nothing_away(team, caplog):
     everyone, own = {}, {}
     all_worked = anyio.Event()
+    caplog.set_level(logging.INFO)
 
-    async def work(t, number, user):
+    async def work(t, number, session):
+        user = session[:6]
         async with t.client(user, ERAS[number % len(ERAS)]) as bench:
-            seen = everyone[user] = Seen(user, bench)
-            own[user] = await used(seen)
-            if len(own) == len(USERS):
+            seen = everyone[session] = Seen(session, bench)
+            own[session] = await used(seen)
+            if len(own) == len(SESSIONS):
                 all_worked.set()
             await all_worked.wait()
-            await looked(seen, own[user])
-            for step in (1, 2):
-                theirs = own[USERS[(number + step) % len(USERS)]]
-                never = await pried(seen, made_up(theirs))
-                assert await pried(seen, theirs) == never
+            mine = [has for other, has in own.items() if other.startswith(user)]
+            await looked(seen, own[session], mine)
+            if session.endswith("one"):
+                theirs = own[SESSIONS[(number + 2) % len(SESSIONS)]]
+                assert await pried(seen, theirs) == await pried(seen, made_up(theirs))
             # What others were refused has changed nothing.
-            await looked(seen, own[user])
+            assert (await seen.call("get_answer", run_id=own[session]["run"]))["answer"]
 
     async with team(script, USERS) as t:
         async with anyio.create_task_group() as tasks:
-            for number, user in enumerate(USERS):
-                tasks.start_soon(work, t, number, user)
+            for number, session in enumerate(SESSIONS):
+                tasks.start_soon(work, t, number, session)
         prompts = [json.dumps(each, default=str) for each in t.model.requests]
-        said = await t.said()
 
-    for user in USERS:
-        told = "\n".join(everyone[user].texts)
-        others = [other for other in USERS if other != user]
-        assert canary(user) in told
-        for other in others:
-            for secret in (other, *own[other].values(), t.tokens[other]):
-                assert secret not in told
-    about = [{user for user in USERS if user in prompt} for prompt in prompts]
-    assert len(prompts) >= 2 * len(USERS)
-    assert max(len(users) for users in about) == 1
-    assert not [token for token in t.tokens.values() if token in said]
+    for session in SESSIONS:
+        told = "\n".join(everyone[session].texts)
+        assert canary(session) in told
+        for other in SESSIONS:
+            if other[:6] != session[:6]:
+                secrets = (other, *own[other].values(), t.tokens[other[:6]])
+                assert not [secret for secret in secrets if secret in told]
+    about = [{session for session in SESSIONS if session in prompt} for prompt in prompts]
+    assert len(prompts) >= 2 * len(SESSIONS)
+    assert max(len(sessions) for sessions in about) == 1
+    assert not [token for token in t.tokens.values() if token in caplog.text]
 
 
 async def test_who_comes_back_after_a_restart_finds_its_runs_and_nobody_elses(team):
+    session = SESSIONS[0]
     async with team(script, USERS[:2]) as t, t.client(USERS[0]) as bench:
-        own = await used(Seen(USERS[0], bench))
+        own = await used(Seen(session, bench))
     async with team(script, USERS[:2]) as t:
         async with t.client(USERS[0]) as bench:
             answer = await bench.call("get_answer", run_id=own["run"])
             costs = await bench.call("get_costs", scope="all")
             text = await bench.client.read_resource(f"rlm://context/{own['context']}/text")
         async with t.client(USERS[1]) as bench:
-            seen = Seen(USERS[1], bench)
+            seen = Seen(SESSIONS[2], bench)
             theirs, never = await pried(seen, own), await pried(seen, made_up(own))
             nothing = await bench.call("get_costs", scope="all")
 
-    assert canary(USERS[0]) in answer["answer"]
-    assert text.contents[0].text == canary(USERS[0])
+    assert canary(session) in answer["answer"]
+    assert text.contents[0].text == canary(session)
     assert theirs == never
     assert costs["total"]["calls"] > nothing["total"]["calls"] == 0
 
 
-async def test_the_same_text_belongs_to_all_who_loaded_it(team):
+async def test_the_same_text_is_another_context_for_each(team):
     async with team() as t, t.client("alice") as alice, t.client("bob") as bob:
         first = await alice.call("load_context", text="shared")
-        uri = f"{first['context']['uri']}/text"
-        with pytest.raises(MCPError):
-            await bob.client.read_resource(uri)
+        again = await alice.call("load_context", text="shared")
         second = await bob.call("load_context", text="shared")
-        read = await bob.client.read_resource(uri)
+        with pytest.raises(MCPError):
+            await bob.client.read_resource(f"{first['context']['uri']}/text")
+        read = await bob.client.read_resource(f"{second['context']['uri']}/text")
 
-    assert first["context"]["id"] == second["context"]["id"]
-    assert first["session"] != second["session"]
+    assert first["context"]["id"] == again["context"]["id"] != second["context"]["id"]
     assert read.contents[0].text == "shared"
+
+
+async def test_what_another_has_loaded_shows_in_no_load_of_the_same_folder(team, tmp_path):
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    (folder / "a.txt").write_text("alpha", encoding="utf-8")
+    (folder / "gone.txt").write_text("beta", encoding="utf-8")
+    async with team() as t, t.client("alice") as alice, t.client("bob") as bob:
+        first = await alice.call("load_context", source=str(folder))
+        (folder / "gone.txt").unlink()
+        second = await bob.call("load_context", source=str(folder))
+        again = await alice.call("load_context", source=str(folder))
+
+    assert "gone.txt" not in json.dumps(second)
+    assert first["context"]["id"] not in json.dumps(second)
+    assert first["context"]["id"] in json.dumps(again)
+
+
+async def test_users_load_nothing_of_the_servers_own(team, own_environment, tmp_path):
+    (tmp_path / "a.txt").write_text("alpha", encoding="utf-8")
+    (tmp_path / "link").symlink_to(own_environment)
+    async with team() as t, t.client("alice") as alice:
+        own = await alice.call("load_context", text="canary")
+        places = [own_environment, tmp_path / "link", t.file, own_environment / "journal.sqlite3"]
+        places += [own_environment / "contexts" / own["context"]["id"] / "blob"]
+        refused = [await alice.refusal("load_context", source=str(each)) for each in places]
+        around = await alice.call("load_context", source=str(tmp_path))
+        listed = await alice.client.read_resource(around["context"]["uri"])
+
+    assert all("may not be loaded" in each for each in refused)
+    assert around["context"]["documents"] == 1
+    assert json.loads(listed.contents[0].text)["skipped_files"] == [
+        ["home", "the server's own"],
+        ["link", "symbolic link"],
+    ]
+
+
+async def test_who_leaves_ends_the_session_it_had(team):
+    async with team(user_sessions=1) as t:
+        async with t.client("alice", "legacy") as alice:  # sends DELETE on leaving
+            session = (await alice.call("load_context", text="one"))["session"]
+        async with t.client("alice") as alice:
+            gone = await alice.refusal("list_contexts", session=session)
+            await alice.call("load_context", text="two")
+
+    assert "expired" in gone
+
+
+async def test_a_context_that_is_gone_names_none_of_another(team, own_environment):
+    async with team() as t, t.client("alice") as alice:
+        mine = (await alice.call("load_context", text="mine"))["context"]
+        place = own_environment / "contexts" / mine["id"]
+        place.rename(place.with_name(mine["id"][:-1] + ("0" if mine["id"][-1] != "0" else "1")))
+        with pytest.raises(MCPError) as caught:
+            await alice.client.read_resource(mine["uri"])
+    with pytest.raises(UnknownContext) as near:
+        ContextStore(own_environment).catalogue(mine["id"])
+
+    assert "Did you mean ctx_" in near.value.hint
+    assert "Did you mean" not in str(caught.value)

@@ -1,9 +1,19 @@
 """What one user of a shared server may have; others have theirs."""
 
+import gzip
+import json
+
 import anyio
 import pytest
 
+from rlm_mcp.errors import QuotaReached
+from rlm_mcp.events import RunStarted
 from rlm_mcp.llm.scripted import ScriptedReply
+from rlm_mcp.runs.journal import FILE, Journal
+from rlm_mcp.runs.owners import Owners
+from rlm_mcp.server.quotas import Outlay, Quotas
+from rlm_mcp.settings import Settings
+from rlm_mcp.types import Budget
 
 pytestmark = pytest.mark.anyio
 
@@ -137,3 +147,127 @@ async def test_an_idle_session_ends_makes_room_and_others_live_on(team):
         await bob.call("list_contexts", session=busy)
 
     assert "expired" in gone
+
+
+@pytest.mark.parametrize(
+    ("asked", "today", "working", "most"),
+    [
+        (None, 0.0, [], 10 / 4),
+        (None, 2.0, [Outlay(3.0, 1.0)], (10 - 2 - 2) / 3),
+        (5.0, 2.0, [Outlay(3.0, 1.0)], 5.0),
+        (9.0, 2.0, [Outlay(3.0, 1.0)], 6.0),
+        (9.0, 2.0, [Outlay(1.0, 1.5)], 8.0),
+    ],
+)
+def test_what_runs_at_work_may_still_spend_is_set_aside(asked, today, working, most):
+    quotas = Quotas(Settings.load({}, user_cost_per_day=10, user_runs=4))
+
+    assert quotas.may_spend(asked, today, working) == pytest.approx(most)
+
+
+def test_runs_at_work_may_have_taken_all_the_money():
+    quotas = Quotas(Settings.load({}, user_cost_per_day=10))
+    with pytest.raises(QuotaReached, match="8 is set aside") as refusal:
+        quotas.may_spend(None, 2.0, [Outlay(5.0, 0.0), Outlay(3.0, 0.0)])
+    assert "free again" in refusal.value.hint
+
+
+async def test_runs_side_by_side_cannot_spend_more_than_one(team):
+    prices = {"price_in": 1_000_000, "price_out": 1_000_000}
+    async with (
+        team(hangs, user_cost_per_day=1000, **prices) as t,
+        t.client("alice") as alice,
+        t.client("bob") as bob,
+    ):
+        mine = (await alice.call("load_context", text="one"))["session"]
+        other = (await bob.call("load_context", text="two"))["session"]
+        asked = {"query": "?", "wait_s": 0, "budget": {"cost": 600}}
+        first = await alice.call("rlm_query", session=mine, **asked)
+        await alice.call("rlm_query", session=mine, **asked)
+        third = await alice.refusal("rlm_query", session=mine, **asked)
+        await bob.call("rlm_query", session=other, **asked)
+        await alice.client.call_tool("cancel_query", {"run_id": first["run_id"]})
+        await alice.call("rlm_query", session=mine, **asked)
+
+    assert "1000 is set aside for your runs at work" in third
+
+
+async def test_what_is_loaded_again_takes_its_own_place(team, tmp_path):
+    (tmp_path / "a.txt").write_text("a" * 700, encoding="utf-8")
+    async with team(user_load_gb=1000 / 10**9) as t, t.client("alice") as alice:
+        first = await alice.call("load_context", source=str(tmp_path / "a.txt"))
+        session = first["session"]
+        other = await alice.call("load_context", source=str(tmp_path / "a.txt"))
+        (tmp_path / "a.txt").write_text("b" * 800, encoding="utf-8")
+        refused = await alice.refusal("load_context", source=str(tmp_path / "a.txt"))
+        await alice.call("load_context", text="c" * 100, name="a.txt", session=other["session"])
+        await alice.call("load_context", source=str(tmp_path / "a.txt"), session=session)
+        full = await alice.refusal("load_context", text="d" * 101, session=session)
+
+    assert "a user may have loaded" in refused
+    assert "100 bytes are left" in full
+
+
+async def test_what_is_packed_counts_unpacked_also_when_it_is_known_already(team, tmp_path):
+    packed = tmp_path / "a.log.gz"
+    packed.write_bytes(gzip.compress(b"x" * 700))
+    async with team(user_load_gb=1000 / 10**9) as t, t.client("alice") as alice:
+        first = await alice.call("load_context", source=str(packed))
+        session = first["session"]
+        await alice.call("load_context", text="y", name="a.log.gz", session=session)
+        await alice.call("load_context", text="z" * 600, session=session)
+        refused = await alice.refusal("load_context", source=str(packed), session=session)
+
+    assert "a user may have loaded" in refused
+
+
+async def interrupted(home, user, session, run):
+    """A run of that user which a crash has interrupted."""
+    async with Journal.open(home / FILE) as journal, Owners.open(home / FILE) as owners:
+        await owners.add(json.dumps([None, "client", user]), session)
+        sink = journal.sink(run, session, await journal.claim(session))
+        sink.emit(RunStarted("", "?", session, (), "scripted", "scripted", Budget()))
+        await sink.written()
+
+
+async def test_resuming_takes_ones_own_run_within_the_same_limits(team, own_environment):
+    for user, number in (("alice", 1), ("alice", 2), ("alice", 3), ("bob", 4)):
+        await interrupted(own_environment, user, f"ses_{number}", f"run_{number}")
+    asked = {"resume": True, "wait_s": 0}
+    async with (
+        team(hangs, user_sessions=2, user_runs=1) as t,
+        t.client("alice") as alice,
+        t.client("bob") as bob,
+    ):
+        first = await alice.call("get_answer", run_id="run_1", **asked)
+        again = await alice.call("get_answer", run_id="run_1", **asked)
+        foreign = await alice.refusal("get_answer", run_id="run_4", **asked)
+        never = await alice.refusal("get_answer", run_id="run_5", **asked)
+        busy = await alice.refusal("get_answer", run_id="run_2", **asked)
+        await alice.client.call_tool("cancel_query", {"run_id": "run_1"})
+        second = await alice.call("get_answer", run_id="run_2", **asked)
+        await alice.client.call_tool("cancel_query", {"run_id": "run_2"})
+        full = await alice.refusal("get_answer", run_id="run_3", **asked)
+        bobs = await bob.call("get_answer", run_id="run_4", **asked)
+
+    assert [each["status"] for each in (first, again, second, bobs)] == ["running"] * 4
+    assert foreign.replace("run_4", "run_5") == never
+    assert "may have 1 at a time" in busy
+    assert "2 sessions open" in full
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_refused"),
+    [
+        ({"type": "string", "pattern": "^(a+)+$"}, True),
+        ({"anyOf": [{"properties": {"a": {"patternProperties": {"(a+)+": {}}}}}]}, True),
+        ({"type": "object", "properties": {"pattern": {"type": "string"}}}, False),
+    ],
+)
+async def test_no_user_makes_the_others_wait_for_a_pattern(team, schema, is_refused):
+    async with team(hangs) as t, t.client("alice") as alice:
+        session = (await alice.call("load_context", text="one"))["session"]
+        asked = {"query": "?", "session": session, "wait_s": 0, "answer_schema": schema}
+        told = await alice.client.call_tool("rlm_query", asked)
+
+    assert told.is_error is is_refused

@@ -35,6 +35,8 @@ HEAVY = {
     "sqlite3",
 }
 
+OF_A_TEAM = {"jwt", "rlm_mcp.server.auth", "rlm_mcp.server.users", "rlm_mcp.runs.owners"}
+
 
 @pytest.fixture
 def modules(era):
@@ -49,3 +51,4 @@ def test_listing_imports_nothing_that_only_calls_need(modules):
 
     assert listed & (HEAVY | {"httpx", "orjson", "regex"}) == set()
     assert called >= HEAVY
+    assert called & OF_A_TEAM == set()

@@ -13,6 +13,7 @@ from typing import Self
 
 from rlm_mcp.contexts import git, secrets
 from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, Tick, shown
+from rlm_mcp.contexts.private import Private
 from rlm_mcp.contexts.reading import CHUNK_BYTES, pieces
 from rlm_mcp.contexts.roots import located, require_within
 from rlm_mcp.errors import SourceMissing, SourceUnreadable
@@ -72,7 +73,7 @@ class _Repository:
         objects, _, rest = os.fsdecode(printed).partition("\n")
         own = Path(objects).resolve()
         # A file named .git may point anywhere.
-        if not folder.is_relative_to(own.parent):
+        if not folder.is_relative_to(own.parent) or Private.of(asking.rules).holds(own):
             require_within(own, asking.rules)
         return cls(folder, rest.rstrip("\n"), asking)
 
@@ -87,12 +88,15 @@ class _Repository:
         blobs = self.asking.stack.enter_context(_Blobs(str(self.folder), self.asking.tick))
         entries: list[Entry] = []
         skipped: list[Skip] = []
+        private = Private.of(self.asking.rules)
         if tree is None:
             raise _gone()
         for row in tree.split("\0")[:-1]:
             head, _, path = row.partition("\t")
             mode, _, name, size = head.split()
             path = path.removeprefix(self.prefix)
+            if private.holds(self.folder / path):
+                continue
             reason = _reason(int(mode, 8), path, self.asking.rules)
             if not reason and not size.isdigit():
                 reason = _ABSENT

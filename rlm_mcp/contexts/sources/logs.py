@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rlm_mcp.contexts.files import changed_ns, document, stamp
 from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, reason_of, shown
+from rlm_mcp.contexts.private import Private
 from rlm_mcp.contexts.roots import located
 from rlm_mcp.contexts.unpack import PACKED
 from rlm_mcp.errors import SourceEmpty, SourceMissing, SourceUnreadable
@@ -35,8 +36,10 @@ def offer(source: Source, asking: Asking) -> Listing | None:
         return None
     named = Path(source.removeprefix(_PREFIX))
     path = located(str(named.parent), asking.rules) / named.name
+    private = Private.of(asking.rules)
     try:
         found = {place: place.lstat() for place in path.parent.iterdir() if _age(path, place)}
+        found = {at: status for at, status in found.items() if not private.is_it(str(at), status)}
     except OSError as error:
         raise SourceUnreadable(
             f"{shown(source)} cannot be read: {reason_of(error)}.", "Mend that or name another."

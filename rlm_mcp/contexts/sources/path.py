@@ -13,7 +13,8 @@ from pathspec import GitIgnoreSpec
 
 from rlm_mcp.contexts import secrets
 from rlm_mcp.contexts.files import changed_ns, document, stamp
-from rlm_mcp.contexts.listing import Asking, Entry, Listing, Source, Tick, reason_of, shown
+from rlm_mcp.contexts.listing import Asking, Entry, Listing, Source, reason_of, shown
+from rlm_mcp.contexts.private import Private
 from rlm_mcp.contexts.roots import require_within
 from rlm_mcp.contexts.unpack import is_archive
 from rlm_mcp.contexts.walk import WalkedFile, kind_of, walk
@@ -63,7 +64,7 @@ def offer(source: Source, asking: Asking) -> Listing | None:
 
 
 def _folder(folder: Path, asking: Asking) -> Listing:
-    files, skipped = walk(str(folder), asking.tick)
+    files, skipped = walk(str(folder), asking.tick, asking.rules)
     files = _spared(files, skipped, asking)
     return _listing(folder.name or str(folder), folder, files, skipped, asking)
 
@@ -88,7 +89,7 @@ def _glob(pattern: Path, asking: Asking) -> Listing:
         raise SourceForbidden(
             f"{shown(str(pattern))} goes up behind its wildcard.", "Name the folder itself."
         )
-    files, skipped = (_walked if "**" in inner else _named)(root, inner, asking.tick)
+    files, skipped = (_walked if "**" in inner else _named)(root, inner, asking)
     files = _spared(files, skipped, asking)
     if not files and not skipped:
         raise SourceMissing(
@@ -97,19 +98,22 @@ def _glob(pattern: Path, asking: Asking) -> Listing:
     return _listing(f"{root.name}/{inner}", root, files, skipped, asking)
 
 
-def _walked(root: Path, inner: str, tick: Tick) -> tuple[list[WalkedFile], list[Skip]]:
+def _walked(root: Path, inner: str, asking: Asking) -> tuple[list[WalkedFile], list[Skip]]:
     matches = GitIgnoreSpec.from_lines([f"/{inner}"]).match_file
-    files, skipped = walk(str(root), tick)
+    files, skipped = walk(str(root), asking.tick, asking.rules)
     return [file for file in files if matches(file.path)], [
         skip for skip in skipped if skip.path.endswith(("/", "*")) or matches(skip.path)
     ]
 
 
-def _named(root: Path, inner: str, tick: Tick) -> tuple[list[WalkedFile], list[Skip]]:
+def _named(root: Path, inner: str, asking: Asking) -> tuple[list[WalkedFile], list[Skip]]:
     files: list[WalkedFile] = []
     skipped: set[Skip] = set()
+    private = Private.of(asking.rules)
     for place in root.glob(inner):
-        tick()
+        asking.tick()
+        if private.holds(place):
+            continue  # nor is it told what stands there
         path = place.relative_to(root).as_posix()
         status = place.lstat()
         if link := _link_above(place, root):

@@ -81,9 +81,7 @@ def may_go_on(ending: Event) -> bool:
     return isinstance(ending, RunEnded) and ending.stopped_by in RESUMABLE
 
 
-async def _gone_on(
-    service: Service, run_id: str, handle: str, cost_left: float | None
-) -> Job:
+async def _gone_on(service: Service, run_id: str, handle: str, cost_left: float | None) -> Job:
     recorded = await service.journal.events(run_id)
     started = recorded[0].event
     assert isinstance(started, RunStarted)

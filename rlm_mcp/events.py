@@ -2,6 +2,9 @@
 
 `node` places an event in the tree of nested runs: "" is the run itself, "1" its first nested run,
 "1.2" the second one inside that. Every number a user sees is a sum over these records.
+
+What a call sent and received whole travels with its events and is no part of their JSON: the
+journal keeps it apart, see `runs.messages`.
 """
 
 import dataclasses
@@ -16,7 +19,7 @@ from typing import Any, Literal
 import orjson
 
 from rlm_mcp.conduct import Citation, Conduct, Way
-from rlm_mcp.types import Budget, StoppedBy, Usage
+from rlm_mcp.types import Budget, Completion, Message, StoppedBy, Usage
 from rlm_mcp.words import sendable
 
 CallRole = Literal["root", "sub"]
@@ -66,7 +69,10 @@ class TurnStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallStarted:
-    """A request to a model began. `prompt` is head and tail of it, `prompt_chars` its true size."""
+    """A request to a model began. `prompt` is head and tail of it, `prompt_chars` its true size.
+
+    `messages` is all of it; () for an event that was read back.
+    """
 
     node: str
     call: str
@@ -76,6 +82,7 @@ class CallStarted:
     prompt: str
     prompt_chars: int
     batch: int = 1
+    messages: tuple[Message, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +101,9 @@ class CallRetried:
 class CallEnded:
     """A request ended. `usage` is None only if nothing is known of what a failed call used.
 
-    `error` is what the failure said, `error_type` the name of its class. `key` stands for all that
-    was asked, of whom: the same for the same.
+    `error` and `hint` are what the failure said, `error_type` the name of its class. `key` stands
+    for all that was asked, of whom: the same for the same. `completion` is what came, whole; None
+    for an event that was read back.
     """
 
     node: str
@@ -113,6 +121,8 @@ class CallEnded:
     error_type: str | None = None
     key: str = ""
     finish_reason: str | None = None
+    hint: str | None = None
+    completion: Completion | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +205,15 @@ Event = (
 )
 
 _BY_NAME: dict[str, type[Any]] = {cls.__name__: cls for cls in typing.get_args(Event)}
+_FIELDS = {
+    cls: tuple(each.name for each in dataclasses.fields(cls) if each.compare)
+    for cls in typing.get_args(Event)
+}
 
 
 def to_json(event: Event) -> str:
     """The event as a JSON object, its kind under `event`; `?` for each lone surrogate."""
-    fields = {name: getattr(event, name) for name in type(event).__slots__}
+    fields = {name: getattr(event, name) for name in _FIELDS[type(event)]}
     record = {"event": type(event).__name__, **fields}
     try:
         return orjson.dumps(record).decode()

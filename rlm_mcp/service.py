@@ -37,8 +37,9 @@ from rlm_mcp.runs.costs import Costs, costs
 from rlm_mcp.runs.jobs import Job, Jobs
 from rlm_mcp.runs.journal import FILE, Journal, RunRow
 from rlm_mcp.runs.owner import is_elsewhere
+from rlm_mcp.runs.pages import Trace
 from rlm_mcp.runs.status import RunStatus
-from rlm_mcp.runs.trace import Trace, trace
+from rlm_mcp.runs.trace import trace
 from rlm_mcp.settings import Settings
 from rlm_mcp.tasks import background
 from rlm_mcp.types import Answer, Budget, ContextInfo, CostScope, Detail
@@ -311,9 +312,11 @@ class Service:
         """What a run, a session, a day or everything has used. See `runs.costs`."""
         return await costs(self.journal, scope, key)
 
-    async def trace(self, run_id: str, page: int = 1, detail: Detail = "turns") -> Trace:
+    async def trace(
+        self, run_id: str, page: int = 1, detail: Detail = "turns", call: str | None = None
+    ) -> Trace:
         """A page of a run's trace. See `runs.trace`."""
-        return await trace(self.journal, run_id, page, detail)
+        return await trace(self.journal, run_id, page, detail, call)
 
     async def reap(self) -> None:
         """End sessions that are idle for longer than settings allow, for ever."""

@@ -93,7 +93,7 @@ class ContextInfo:
 
 Role = Literal["system", "user", "assistant"]
 CostScope = Literal["session", "run", "day", "all"]
-Detail = Literal["turns", "calls", "full", "answer"]
+Detail = Literal["turns", "calls", "full", "answer", "messages", "events"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from rich.text import Text
 from rlm_mcp.cli.report import bill, labelled, places
 from rlm_mcp.contexts.ingest import LoadProgress
 from rlm_mcp.events import CallEnded, CallStarted, CellEnded, CellStarted, Event
-from rlm_mcp.runs.trace import Step, Trace
+from rlm_mcp.runs.pages import Step, Trace
 from rlm_mcp.types import Answer, ContextInfo
 from rlm_mcp.words import count
 

@@ -18,7 +18,7 @@ from rlm_mcp.words import count
 if TYPE_CHECKING:
     from rlm_mcp.runs.costs import Costs
     from rlm_mcp.runs.journal import Journal, RunRow
-    from rlm_mcp.runs.trace import Trace
+    from rlm_mcp.runs.pages import Trace
 
 QUERY_CHARS = 60
 EVERY = -1
@@ -39,6 +39,27 @@ class Listed:
             return None
         took = datetime.fromisoformat(self.run.ended) - datetime.fromisoformat(self.run.started)
         return took.total_seconds()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of a trace is wanted. `call` is "" for the messages of all calls."""
+
+    page: int | None
+    detail: Detail
+    call: str | None
+
+    @property
+    def asked(self) -> tuple[Detail, str | None]:
+        """The detail and the one call."""
+        return (self.detail, None) if self.call is None else ("messages", self.call or None)
+
+    @property
+    def options(self) -> str:
+        """The options that ask for it, but for the page."""
+        if self.call is not None:
+            return f" --messages {self.call}".rstrip()
+        return "" if self.detail == "turns" else f" --detail {self.detail}"
 
 
 def _listing(command: Callable[..., None]) -> Callable[..., None]:
@@ -74,28 +95,36 @@ def list_runs(*, limit: int, as_json: bool) -> None:
     type=click.Choice(get_args(Detail)),
     default="turns",
     show_default=True,
-    help="turns: sub-calls as sums. calls: each one. full: less is cut. answer: the answer alone.",
+    help="turns: sub-calls as sums. calls: each one. full: less is cut. answer: the answer alone."
+    " messages: what calls sent and received, raw. events: what programs draw.",
+)
+@click.option(
+    "--messages",
+    "call",
+    is_flag=False,
+    flag_value="",
+    metavar="[CALL]",
+    help="Print what calls sent and received, raw: of all, or of one, as r1 or s2.",
 )
 @click.option("--code", is_flag=True, help="Print the code alone, as a script.")
 @click.option("--cost", is_flag=True, help="Print the bill alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: without --page, everything.")
-def show(
-    run: str, *, page: int | None, detail: Detail, code: bool, cost: bool, as_json: bool
-) -> None:
+def show(run: str, *, code: bool, cost: bool, as_json: bool, **wanted: Any) -> None:
     """Show what happened in RUN: code, output, calls, answer."""
     if code and (cost or as_json):
         raise click.UsageError("--code goes with neither --cost nor --json.")
+    part = Part(**wanted)
     if code:
         click.echo(anyio.run(_script, run))
     elif cost:
         click.echo(anyio.run(_bill, run, as_json))
     elif as_json:
-        click.echo(anyio.run(_page_json, run, page, detail))
+        click.echo(anyio.run(_page_json, run, part))
     else:
-        trace = anyio.run(_trace, run, page or 1, detail)
+        trace = anyio.run(_trace, run, part)
         click.echo(trace.text())
-        if trace.page < trace.pages:
-            more = f"--page {trace.page + 1}" + (f" --detail {detail}" if detail != "turns" else "")
+        if trace.following is not None:
+            more = f"--page {trace.following}{part.options}"
             click.echo(f"\nNext: rlm-mcp traces show {run} {more}", err=True)
 
 
@@ -151,27 +180,27 @@ async def _rows(limit: int) -> list[Listed]:
         ]
 
 
-async def _trace(run: str, page: int, detail: Detail) -> "Trace":
+async def _trace(run: str, part: Part) -> "Trace":
     from rlm_mcp.runs.trace import trace
 
     async with _journal() as journal:
-        return await trace(journal, run, page, detail)
+        return await trace(journal, run, part.page or 1, *part.asked)
 
 
-async def _page_json(run: str, page: int | None, detail: Detail) -> str:
-    if page is None:
-        return json.dumps(await _everything(run, detail), indent=2)
-    return json.dumps(dataclasses.asdict(await _trace(run, page, detail)), indent=2)
+async def _page_json(run: str, part: Part) -> str:
+    if part.page is None:
+        return json.dumps(await _everything(run, part), indent=2)
+    return json.dumps(dataclasses.asdict(await _trace(run, part)), indent=2)
 
 
-async def _everything(run: str, detail: Detail) -> dict[str, Any]:
+async def _everything(run: str, part: Part) -> dict[str, Any]:
     """The steps of all pages, the bill, and every event as it was recorded."""
     from rlm_mcp.events import to_json
     from rlm_mcp.runs.costs import costs
     from rlm_mcp.runs.trace import whole_trace
 
     async with _journal() as journal:
-        record = dataclasses.asdict(await whole_trace(journal, run, detail))
+        record = dataclasses.asdict(await whole_trace(journal, run, *part.asked))
         record["costs"] = dataclasses.asdict(await costs(journal, "run", run))
         record["events"] = [
             {"seq": row.seq, "at": row.at, **json.loads(to_json(row.event))}

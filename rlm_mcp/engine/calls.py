@@ -88,6 +88,7 @@ class Calls:
                 prompt=clip(messages[-1].content, PROMPT_CHARS),
                 prompt_chars=sum(len(message.content) for message in messages),
                 batch=site.batch,
+                messages=tuple(messages),
             )
         )
         try:
@@ -141,5 +142,7 @@ class Calls:
                 error_type=type(result).__name__ if isinstance(result, EndpointError) else None,
                 key=call_key(model, messages),
                 finish_reason=completion.finish_reason if completion else None,
+                hint=result.hint if isinstance(result, EndpointError) else None,
+                completion=completion,
             )
         )

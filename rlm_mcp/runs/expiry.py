@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from rlm_mcp.rules import Keeping
 from rlm_mcp.runs.bills import KEEP_SUMS
+from rlm_mcp.runs.messages import REMOVE
 
 OPEN = """
 SELECT id, pid, (SELECT at FROM events WHERE run = id ORDER BY seq DESC LIMIT 1)
@@ -63,6 +64,8 @@ def remove(db: sqlite3.Connection, run: str) -> None:
     with db:
         db.execute("BEGIN IMMEDIATE")
         db.execute(KEEP_SUMS, (run,))
+        for statement in REMOVE:
+            db.execute(statement, (run,))
         db.execute("DELETE FROM calls WHERE run = ?", (run,))
         db.execute("DELETE FROM events WHERE run = ?", (run,))
         db.execute("DELETE FROM runs WHERE id = ?", (run,))

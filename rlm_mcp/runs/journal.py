@@ -19,8 +19,9 @@ from rlm_mcp.errors import ArgumentInvalid, UnknownRun
 from rlm_mcp.events import Event, RunStarted, from_json
 from rlm_mcp.protocols import Sink
 from rlm_mcp.rules import Keeping
-from rlm_mcp.runs import expiry
+from rlm_mcp.runs import expiry, messages
 from rlm_mcp.runs.bills import OWNED, SUMS, CallSum, SumScope
+from rlm_mcp.runs.messages import Place, Size
 from rlm_mcp.runs.tables import connect
 from rlm_mcp.runs.writer import JournalSink, Writer, guarded
 
@@ -32,6 +33,11 @@ RunPhase = Literal["running", "done", "failed"]
 FILE = "journal.sqlite3"
 CLOSE_S = 5.0
 ALL = "SELECT seq, at, record FROM events WHERE run = ? ORDER BY seq"
+SOME = "SELECT seq, at, record FROM events WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?"
+EXTENT = """
+SELECT min(at), max(seq) FROM events WHERE run = ?1
+AND seq IN (1, (SELECT max(seq) FROM events WHERE run = ?1))
+"""
 STARTS = "SELECT seq, at, record FROM runs JOIN events ON run = id AND seq = 1"
 ENDING = """
 SELECT seq, at, record FROM (
@@ -153,6 +159,32 @@ class Journal:
     async def folded(self, run_id: str, fold: Callable[[Iterator[Recorded]], T]) -> T:
         """What `fold` makes, in a worker thread, of all events of a run, in order."""
         return await self._query(ALL, (run_id,), lambda rows: fold(_recorded(rows)))
+
+    async def folded_from(
+        self, run_id: str, first: int, most: int, fold: Callable[[Iterator[Recorded]], T]
+    ) -> T:
+        """What `fold` makes of up to `most` events of a run, from number `first` on."""
+        return await self._query(SOME, (run_id, first, most), lambda rows: fold(_recorded(rows)))
+
+    async def extent(self, run_id: str) -> tuple[str, int]:
+        """When the first event of a run was, and the number of its last."""
+        ((began, last),) = await self._read(EXTENT, (run_id,))
+        return began, last
+
+    async def prompts(self, run_id: str) -> dict[int, list[Place]]:
+        """What each call of a run sent, by the number of the event of its start.
+
+        Empty for a run that an earlier version recorded.
+        """
+        return await self._query(messages.PROMPTS, (run_id,), messages.prompts)
+
+    async def message_sizes(self, run_id: str) -> dict[Place, Size]:
+        """All messages of a run that are kept, without their text."""
+        return await self._query(messages.SIZES, (run_id,), messages.sizes)
+
+    async def message(self, run_id: str, place: Place) -> str:
+        """One message of a run as it went over the wire."""
+        return await self._query(messages.TEXT, (run_id, *place), messages.unpacked)
 
     async def ending(self, run_id: str) -> Recorded | None:
         """The RunEnded or RunFailed of a run, None while it has neither or goes on after it."""

@@ -9,6 +9,7 @@ from rlm_mcp.events import CallEnded, CallRetried, from_json
 from rlm_mcp.runs.bills import counts
 
 OLDEST = 2
+WITHOUT_MESSAGES = 3
 CALLS = "SELECT run, seq, record FROM events WHERE kind IN ('CallRetried', 'CallEnded')"
 COUNTED = "UPDATE calls SET requests = ?, retries = ?, depth = ? WHERE run = ? AND seq = ?"
 COLUMNS = ("requests INTEGER NOT NULL DEFAULT 1", "retries INTEGER NOT NULL DEFAULT 0",

@@ -9,8 +9,9 @@ from pathlib import Path
 from rlm_mcp.events import CallEnded, Event, RunEnded, RunFailed, RunResumed, RunStarted
 from rlm_mcp.runs import migration
 from rlm_mcp.runs.bills import ADD_CALL, figures
+from rlm_mcp.runs.messages import ADD_MESSAGE, ADD_PROMPT, TABLES, Raw
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 EXPIRED = """
 CREATE TABLE expired (
     day TEXT NOT NULL, role TEXT NOT NULL, model TEXT NOT NULL, outcome TEXT NOT NULL,
@@ -54,13 +55,17 @@ END_RUN = "UPDATE runs SET ended = ?, phase = ? WHERE id = ?"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event as the journal keeps it; `record` is its JSON, `at` UTC in ISO 8601."""
+    """An event as the journal keeps it; `record` is its JSON, `at` UTC in ISO 8601.
+
+    `raw` is what it sent or received, as far as the journal does not have it.
+    """
 
     run: str
     seq: int
     at: str
     event: Event
     record: str
+    raw: Raw | None = None
 
 
 def connect(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
@@ -98,9 +103,12 @@ def _bring_up(db: sqlite3.Connection, version: int) -> None:
             db.execute(statement)
     elif version == migration.OLDEST:
         migration.add_counts(db)
-    else:
+    elif version != migration.WITHOUT_MESSAGES:
         raise sqlite3.DatabaseError(f"schema {version}, this program knows {SCHEMA_VERSION}")
-    db.execute(EXPIRED)
+    if version != migration.WITHOUT_MESSAGES:
+        db.execute(EXPIRED)
+    for statement in TABLES:
+        db.execute(statement)
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
@@ -126,6 +134,10 @@ def add(db: sqlite3.Connection, session: str, entries: Sequence[Entry]) -> None:
         [(e.run, e.seq, e.at, type(e.event).__name__, e.event.node, e.record) for e in entries],
     )
     for entry in entries:
+        if entry.raw is not None:
+            db.executemany(ADD_MESSAGE, [(entry.run, entry.seq, *row) for row in entry.raw.new])
+            if entry.raw.prompt is not None:
+                db.execute(ADD_PROMPT, (entry.run, entry.seq, entry.raw.prompt))
         match entry.event:
             case CallEnded() as call:
                 db.execute(ADD_CALL, figures(entry.run, entry.seq, entry.at, call))

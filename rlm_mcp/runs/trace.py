@@ -1,6 +1,6 @@
 """A run's trace for reading: its events folded into steps, in pages of bounded size."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rlm_mcp.errors import ArgumentInvalid
@@ -17,68 +17,58 @@ from rlm_mcp.events import (
     RunStarted,
     TurnStarted,
 )
-from rlm_mcp.runs.journal import Journal, Recorded, RunRow
+from rlm_mcp.runs.feed import event_page
+from rlm_mcp.runs.journal import Journal, Recorded
+from rlm_mcp.runs.pages import PAGE_CHARS, Step, Trace, page_of, paged
+from rlm_mcp.runs.raw import raw_trace, whole_raw_trace
 from rlm_mcp.types import Detail, Usage
 from rlm_mcp.words import clip, count
 
-PAGE_CHARS = 9_000
-PIECE_CHARS = {"turns": 1_500, "calls": 3_000, "full": 8_000, "answer": PAGE_CHARS}
+PIECE_CHARS = {"turns": 1_500, "calls": 3_000, "full": 8_000, "answer": PAGE_CHARS, "events": 8_000}
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that happened. `node` is "" for the run itself, "1" for its first nested run."""
-
-    seq: int
-    at: str
-    node: str
-    turn: int
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """One page of a run. Pages count from 1."""
-
-    run: RunRow
-    page: int
-    pages: int
-    steps: tuple[Step, ...]
-
-    def text(self) -> str:
-        """The page as a person or a model reads it."""
-        head = f"run {self.run.id} · {self.run.phase} · page {self.page} of {self.pages}"
-        return "\n\n".join([head, *(_titled(step) for step in self.steps)])
-
-
-async def trace(journal: Journal, run_id: str, page: int = 1, detail: Detail = "turns") -> Trace:
+async def trace(
+    journal: Journal,
+    run_id: str,
+    page: int = 1,
+    detail: Detail = "turns",
+    call: str | None = None,
+) -> Trace:
     """Page `page` of a run.
 
     `turns` folds sub-calls into sums, `calls` shows each, `full` cuts less, `answer` pages through
-    the answer alone.
+    the answer alone, `messages` through what calls sent and received, raw: of all, or of one
+    `call`. With `events` a page is named by its first event and holds what programs draw.
 
     Raises:
         UnknownRun: the journal has none of that id.
-        ArgumentInvalid: there is no such page.
+        ArgumentInvalid: there is no such page or call.
     """
-    run = await journal.run(run_id)
-    pages = _paged(await _all_steps(journal, run_id, detail))
-    if not 1 <= page <= len(pages):
+    if detail == "messages":
+        return await raw_trace(journal, run_id, page, call)
+    if call is not None:
         raise ArgumentInvalid(
-            f"Run {run_id} has {count(len(pages), 'page')} at detail={detail!r};"
-            f" there is no page {page}.",
-            f"Ask for a page from 1 to {len(pages)}.",
+            f"detail={detail!r} shows no single call.", "`call` goes with detail='messages'."
         )
-    return Trace(run, page, len(pages), tuple(pages[page - 1]))
+    if detail == "events":
+        return await event_page(journal, run_id, page)
+    run = await journal.run(run_id)
+    pages = paged(await _all_steps(journal, run_id, detail))
+    steps, following = page_of(pages, page, f"Run {run_id}", detail)
+    return Trace(run, page, len(pages), tuple(steps), following)
 
 
-async def whole_trace(journal: Journal, run_id: str, detail: Detail = "turns") -> Trace:
-    """All pages of a run as one.
+async def whole_trace(
+    journal: Journal, run_id: str, detail: Detail = "turns", call: str | None = None
+) -> Trace:
+    """All pages of a run as one; `events` are shown as `full`.
 
     Raises:
         UnknownRun: the journal has none of that id.
+        ArgumentInvalid: there is no such call.
     """
+    if detail == "messages":
+        return await whole_raw_trace(journal, run_id, call)
     run = await journal.run(run_id)
     return Trace(run, 1, 1, tuple(await _all_steps(journal, run_id, detail)))
 
@@ -178,28 +168,9 @@ def _answer_steps(ending: Recorded | None) -> list[Step]:
 def _bill(event: CallEnded) -> str:
     usage = event.usage
     if usage is None:
-        return f"({event.model}, {event.outcome}, usage unknown)"
+        return f"({event.call}: {event.model}, {event.outcome}, usage unknown)"
     guess = ", estimated" if usage.estimated_calls else ""
     return (
-        f"({event.model}, {usage.input_tokens:,} tokens in, {usage.output_tokens:,} out{guess},"
-        f" {usage.seconds:.1f} s)"
+        f"({event.call}: {event.model}, {usage.input_tokens:,} tokens in,"
+        f" {usage.output_tokens:,} out{guess}, {usage.seconds:.1f} s)"
     )
-
-
-def _titled(step: Step) -> str:
-    place = f"turn {step.turn}" if not step.node else f"nested {step.node}, turn {step.turn}"
-    return f"[{place} · {step.kind}]\n{step.text}"
-
-
-def _paged(steps: Sequence[Step]) -> list[list[Step]]:
-    """At least one page, each of at most `PAGE_CHARS` characters or of a single step."""
-    pages: list[list[Step]] = [[]]
-    room = PAGE_CHARS
-    for step in steps:
-        size = len(step.text) + 40
-        if pages[-1] and size > room:
-            pages.append([])
-            room = PAGE_CHARS
-        pages[-1].append(step)
-        room -= size
-    return pages

@@ -22,6 +22,7 @@ import anyio.to_thread
 from rlm_mcp.errors import JournalFailed, StaleEpoch
 from rlm_mcp.events import Event, to_json
 from rlm_mcp.protocols import Sink
+from rlm_mcp.runs.messages import Sent
 from rlm_mcp.runs.tables import Entry, add, bump_epoch, epoch_of
 from rlm_mcp.tasks import background
 
@@ -176,6 +177,7 @@ class JournalSink:
         self._run = run
         self._behind = behind
         self._seq = after
+        self._sent = Sent()
 
     def emit(self, event: Event) -> None:
         """Have one event kept.
@@ -188,7 +190,8 @@ class JournalSink:
         if self.failure is not None:
             return
         self._seq += 1
-        entry = Entry(self._run, self._seq, _now(), event, to_json(event))
+        raw = self._sent.take(self._seq, event)
+        entry = Entry(self._run, self._seq, _now(), event, to_json(event), raw)
         self._writer.append(self, entry)
 
     async def written(self) -> None:

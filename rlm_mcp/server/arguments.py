@@ -112,7 +112,11 @@ class GetTrace(Arguments):
 
     run_id: str
     page: int = Field(default=1, ge=1)
-    detail: Detail = Field(default="turns", description="`answer`: the whole answer.")
+    detail: Detail = Field(
+        default="turns",
+        description="`answer`: all of it. `messages`: what calls sent and got, raw.",
+    )
+    call: str | None = Field(default=None, description="Messages of this call only, as r1 or s2.")
 
 
 def parse(tool: str, model: type[A], given: dict[str, Any]) -> A:

@@ -12,7 +12,6 @@ from rlm_mcp.words import clip
 
 if TYPE_CHECKING:
     from rlm_mcp.runs.costs import Costs, Spent
-    from rlm_mcp.runs.trace import Trace
     from rlm_mcp.service import RunView
 
 # Codex cuts the middle out of results above 12,000 characters, structure and all.
@@ -335,42 +334,6 @@ class CostsSummed(Result):
         )
 
 
-class TraceStep(Result):
-    """One thing that happened; `node` is "" for the run itself, "1" for its first nested run."""
-
-    node: str
-    turn: int
-    kind: str
-    text: str
-
-
-class TracePage(Result):
-    """Of get_trace."""
-
-    run_id: str
-    session: str
-    status: Status
-    page: int
-    pages: int
-    steps: list[TraceStep]
-    next: str | None
-
-    @classmethod
-    def of(cls, trace: "Trace", detail: str) -> "TracePage":
-        """Of a page that the journal gave."""
-        more = f'get_trace(run_id="{trace.run.id}", page={trace.page + 1}, detail="{detail}")'
-        return cls(
-            run_id=trace.run.id,
-            session=trace.run.session,
-            status=trace.run.phase,
-            page=trace.page,
-            pages=trace.pages,
-            steps=[
-                TraceStep(node=step.node, turn=step.turn, kind=step.kind, text=step.text)
-                for step in trace.steps
-            ],
-            next=f"Call {more} for the next page." if trace.page < trace.pages else None,
-        )
 
 
 def _uncited(answer: Answer) -> list[str]:

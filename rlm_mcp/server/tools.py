@@ -12,6 +12,7 @@ from rlm_mcp.server import arguments, results, texts
 from rlm_mcp.server.app import App
 from rlm_mcp.server.progress import reporting
 from rlm_mcp.server.sessions import LOCAL, Request
+from rlm_mcp.server.traces import TracePage
 from rlm_mcp.types import Budget
 from rlm_mcp.words import count
 
@@ -148,8 +149,8 @@ async def get_trace(app: App, request: Request, asked: arguments.GetTrace) -> To
     """Page through a run."""
     caller = await app.caller(request)
     await caller.run(asked.run_id)
-    trace = await caller.service.trace(asked.run_id, asked.page, asked.detail)
-    page = results.TracePage.of(trace, asked.detail)
+    trace = await caller.service.trace(asked.run_id, asked.page, asked.detail, asked.call)
+    page = TracePage.of(trace, asked.detail, asked.call)
     return Told(page, "\n\n".join(part for part in (trace.text(), page.next) if part))
 
 
@@ -239,7 +240,7 @@ TOOLS = {
         title="Get trace",
         description="Page through what a run did: code, output, calls.",
         takes=arguments.GetTrace,
-        gives=results.TracePage,
+        gives=TracePage,
         call=get_trace,
     ),
 }

@@ -58,6 +58,16 @@ async def test_a_trace_shows_code_calls_and_answer_in_the_wanted_detail(desk, ru
     assert [step["text"] for step in json.loads(answer)["steps"]] == ["even odd even"]
 
 
+async def test_what_calls_sent_and_received_is_printed_raw(desk, run_id):
+    _, every, _ = await desk.run("traces", "show", run_id, "--messages")
+    _, one, _ = await desk.run("traces", "show", run_id, "--messages", "s2")
+    _, told, _ = await desk.run("traces", "show", run_id, "--messages", "s2", "--json")
+
+    assert "[turn 1 · r1 system]\n" in every
+    assert one.endswith("[turn 1 · s2 user]\nIs this odd? 1\n\n[turn 1 · s2 reply]\nodd\n")
+    assert [step["text"] for step in json.loads(told)["steps"]] == ["Is this odd? 1", "odd"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [(["nobody"], "There is no run 'nobody'"), (["{run}", "--page", "9"], "there is no page 9")],

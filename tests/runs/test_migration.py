@@ -6,11 +6,13 @@ from contextlib import closing
 import anyio
 import pytest
 
-from rlm_mcp.events import CallEnded, CallRetried, RunEnded, RunStarted, to_json
+from rlm_mcp.events import CallEnded, CallRetried, CallStarted, RunEnded, RunStarted, to_json
 from rlm_mcp.rules import Keeping
 from rlm_mcp.runs.costs import costs
 from rlm_mcp.runs.journal import Journal
+from rlm_mcp.runs.raw import NOT_KEPT
 from rlm_mcp.runs.tables import SCHEMA_VERSION
+from rlm_mcp.runs.trace import trace
 from rlm_mcp.types import Budget, Usage
 
 pytestmark = pytest.mark.anyio
@@ -101,6 +103,27 @@ async def test_all_it_holds_is_there_and_its_calls_are_counted_anew(path):
     assert spent.total.usage.input_tokens == ONE.input_tokens + TWO.input_tokens
     assert (spent.total.retried, spent.total.failed) == (3, 1)
     assert {depth: of.retried for depth, of in spent.by_depth.items()} == {0: 1, 2: 2}
+
+
+async def test_its_calls_have_no_messages_and_say_so(path):
+    started = CallStarted("", "r9", 1, "root", "big", "why … so", 700)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        row = ("run_1", 99, AT, "CallStarted", "", to_json(started))
+        db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
+    async with Journal.open(path) as journal:
+        (step,) = (await trace(journal, "run_1", 1, "messages")).steps
+
+    assert (step.kind, step.text) == ("r9 prompt", f"why … so\n{NOT_KEPT}")
+
+
+async def test_a_journal_of_the_schema_before_gets_its_tables(path):
+    async with Journal.open(path):
+        pass
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript("DROP TABLE messages; DROP TABLE prompts; PRAGMA user_version = 3")
+    async with Journal.open(path) as journal:
+        assert await journal.prompts("run_1") == {}
+        assert [row.event for row in await journal.events("run_1")] == EVENTS
 
 
 async def test_it_can_be_written_expired_and_shrunk(path):

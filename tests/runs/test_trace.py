@@ -13,7 +13,8 @@ from rlm_mcp.events import (
     TurnStarted,
 )
 from rlm_mcp.runs.journal import Journal
-from rlm_mcp.runs.trace import PAGE_CHARS, trace
+from rlm_mcp.runs.pages import PAGE_CHARS
+from rlm_mcp.runs.trace import trace
 from rlm_mcp.types import Budget, Usage
 
 pytestmark = pytest.mark.anyio

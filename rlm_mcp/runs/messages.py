@@ -1,0 +1,131 @@
+"""What calls really sent and received, in tables of their own: every message of a run once.
+
+A dialogue grows at its end, so a call adds what is new in it and names the rest by its place. Rows
+are written with the event that brings them, and leave with their run.
+"""
+
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import orjson
+from blake3 import blake3
+
+from rlm_mcp.events import CallEnded, CallStarted, Event
+
+# The number of the event that brought a message, and the message's number within it.
+Place = tuple[int, int]
+# Its number, its role, its characters, whether its text is packed, its text.
+Row = tuple[int, str, int, int, bytes]
+
+TABLES = (
+    """
+CREATE TABLE messages (
+    run TEXT NOT NULL, seq INTEGER NOT NULL, part INTEGER NOT NULL, role TEXT NOT NULL,
+    chars INTEGER NOT NULL, packed INTEGER NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (run, seq, part)
+) WITHOUT ROWID
+""",
+    """
+CREATE TABLE prompts (
+    run TEXT NOT NULL, seq INTEGER NOT NULL, places TEXT NOT NULL, PRIMARY KEY (run, seq)
+) WITHOUT ROWID
+""",
+)
+ADD_MESSAGE = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)"
+ADD_PROMPT = "INSERT INTO prompts VALUES (?, ?, ?)"
+REMOVE = ("DELETE FROM messages WHERE run = ?", "DELETE FROM prompts WHERE run = ?")
+PROMPTS = "SELECT seq, places FROM prompts WHERE run = ? ORDER BY seq"
+SIZES = "SELECT seq, part, role, chars FROM messages WHERE run = ? ORDER BY seq, part"
+TEXT = "SELECT packed, body FROM messages WHERE run = ? AND seq = ? AND part = ?"
+
+REPLY, THINKING = "reply", "thinking"
+# Below it, packing costs more than it spares.
+LEAST_PACKED = 256
+FASTEST = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What one event adds: new messages as rows, and the places of all that a call sent."""
+
+    new: tuple[Row, ...]
+    prompt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Of a message that the journal has: whose it is, and its characters."""
+
+    role: str
+    chars: int
+
+
+class Sent:
+    """Knows which messages of one run the journal has, by their content."""
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, Place] = {}
+
+    def take(self, seq: int, event: Event) -> Raw | None:
+        """What event number `seq` adds; None if it sent and received nothing beyond its record."""
+        match event:
+            case CallStarted(messages=(_, *_)):
+                return self._prompt(seq, event)
+            case CallEnded(completion=completion) if completion is not None:
+                whole = completion.text if completion.text != event.reply else ""
+                parts = [(REPLY, whole), (THINKING, completion.reasoning)]
+                rows = [(n, role, *_packed(text)) for n, (role, text) in enumerate(parts) if text]
+                return Raw(tuple(rows)) if rows else None
+            case _:
+                return None
+
+    def _prompt(self, seq: int, call: CallStarted) -> Raw:
+        places: list[Place] = []
+        new: list[Row] = []
+        for message in call.messages:
+            raw = message.content.encode("utf-8", "surrogatepass")
+            key = blake3(message.role.encode() + b"\0" + raw).digest()
+            place = self._places.get(key)
+            if place is None:
+                place = self._places[key] = seq, len(new)
+                new.append((len(new), message.role, len(message.content), *_body(raw)))
+            places.append(place)
+        return Raw(tuple(new), orjson.dumps(places).decode())
+
+
+def prompts(rows: Iterator[tuple[int, str]]) -> dict[int, list[Place]]:
+    """Of the rows of `PROMPTS`: what each call sent, by the number of the event of its start."""
+    return {seq: [(at, part) for at, part in json.loads(places)] for seq, places in rows}
+
+
+def sizes(rows: Iterator[tuple[int, int, str, int]]) -> dict[Place, Size]:
+    """Of the rows of `SIZES`."""
+    return {(seq, part): Size(role, chars) for seq, part, role, chars in rows}
+
+
+def unpacked(rows: Iterator[tuple[int, bytes]]) -> str:
+    """The text in the row of `TEXT`; "" if there is none."""
+    for packed, body in rows:
+        raw = zlib.decompress(body) if packed else body
+        return raw.decode("utf-8", "surrogatepass")
+    return ""
+
+
+def shared(before: Sequence[Place], after: Sequence[Place]) -> int:
+    """With how many of the messages of `before`, from the first on, `after` begins."""
+    same = 0
+    for old, new in zip(before, after, strict=False):
+        if old != new:
+            break
+        same += 1
+    return same
+
+
+def _packed(text: str) -> tuple[int, int, bytes]:
+    return len(text), *_body(text.encode("utf-8", "surrogatepass"))
+
+
+def _body(raw: bytes) -> tuple[int, bytes]:
+    return (0, raw) if len(raw) < LEAST_PACKED else (1, zlib.compress(raw, FASTEST))

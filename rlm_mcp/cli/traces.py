@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import anyio
 import click
 
+from rlm_mcp.cli.replay import replay_run
 from rlm_mcp.cli.view import open_view
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Detail
@@ -145,6 +146,7 @@ def rm(runs: tuple[str, ...], *, days: float | None) -> None:
 
 
 traces.add_command(open_view)
+traces.add_command(replay_run)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from rlm_mcp.engine.ports import Outcome, Ports, Question
 from rlm_mcp.engine.subcalls import nested_key, refused
 from rlm_mcp.errors import RlmError
 from rlm_mcp.events import RunEnded, RunFailed, RunStarted
-from rlm_mcp.types import SubReply, SubRequest
+from rlm_mcp.types import StoppedBy, SubReply, SubRequest
 from rlm_mcp.words import clip
 
 CLOSE_S = 20.0
@@ -69,10 +69,13 @@ async def _solved(node: Node, key: str) -> SubReply:
     sink.emit(replace(_ended(node, outcome, began), key=key))
     if outcome.stopped_by == "answer":
         return SubReply(outcome.text)
-    best = clip(outcome.text, DRAFT_CHARS) or "nothing"
-    return SubReply(
-        None, f"the nested run stopped at its limit ({outcome.stopped_by}); it had: {best}"
-    )
+    return stopped(outcome.stopped_by, outcome.text)
+
+
+def stopped(limit: StoppedBy, text: str) -> SubReply:
+    """What code is told of a nested run that came to a limit before it had an answer."""
+    best = clip(text, DRAFT_CHARS) or "nothing"
+    return SubReply(None, f"the nested run stopped at its limit ({limit}); it had: {best}")
 
 
 def _ended(node: Node, outcome: Outcome, began: float) -> RunEnded:

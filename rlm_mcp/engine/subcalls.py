@@ -17,6 +17,7 @@ from rlm_mcp.engine.replies import strip_thinking
 from rlm_mcp.engine.truncation import tokens_lost, words_on
 from rlm_mcp.engine.worklist import Worklist
 from rlm_mcp.errors import EndpointError
+from rlm_mcp.events import CallRole
 from rlm_mcp.protocols import Model
 from rlm_mcp.tokens import estimate_tokens
 from rlm_mcp.types import CallAsked, Completion, Message, Reply, StoppedBy, SubReply, SubRequest
@@ -44,14 +45,45 @@ def refused(limit: StoppedBy) -> SubReply:
 
 def named(name: str | None, root: Model, sub: Model) -> Model | None:
     """The model of a run that code means by a name, None if it has no such model."""
-    if name is None or name in {sub.name, "sub", "auto"}:
-        return sub
-    return root if name in {root.name, "root"} else None
+    role = role_of(name, root.name, sub.name)
+    return None if role is None else root if role == "root" else sub
+
+
+def role_of(name: str | None, root: str, sub: str) -> CallRole | None:
+    """Which of a run's two models code means by a name, None if neither."""
+    if name is None or name in {sub, "sub", "auto"}:
+        return "sub"
+    return "root" if name in {root, "root"} else None
 
 
 def nested_key(request: SubRequest) -> bytes:
     """The same for the same question to a nested run, about the same text."""
     return key_of("rlm", request.prompt, *(() if request.context is None else (request.context,)))
+
+
+def said(completion: Completion, reply_tokens: int) -> SubReply | None:
+    """What code is given of a model's reply; None if the model said nothing."""
+    text = strip_thinking(completion.text)
+    if not text:
+        return None
+    if completion.finish_reason == "length":
+        text += f"\n[cut here: the reply reached its limit of {reply_tokens:,} tokens]"
+    return SubReply(text)
+
+
+def silent(model: str) -> SubReply:
+    """What code is told of a model that has said nothing, also when asked again."""
+    return SubReply(None, f"{model} gave an empty reply; ask in other words")
+
+
+def cut_by_server(prompt: str, sent: int, counted: int) -> SubReply:
+    """What code is told of a prompt that was not read whole; see `truncation`."""
+    chars = int(len(prompt) * counted * 0.8 / sent)
+    return SubReply(
+        None,
+        f"not answered: the server cut the prompt to {counted:,} of about {sent:,} tokens;"
+        f" split the text into pieces of at most {chars:,} characters",
+    )
 
 
 @dataclass(slots=True)
@@ -221,13 +253,13 @@ class SubCalls:
             reply = await self._ask_once(model, prompt, worker)
             if reply is not None:
                 return reply
-        return SubReply(None, f"{model.name} gave an empty reply; ask in other words")
+        return silent(model.name)
 
     async def _ask_once(self, model: Model, prompt: str, worker: _Worker) -> SubReply | None:
         """The reply to a prompt; None if the model said nothing."""
         messages = (Message("user", prompt),)
         if (known := self.calls.past.sub(call_key(model, messages))) is not None:
-            return self._reply(known)
+            return said(known, self.reply_tokens)
         admission = self.calls.ledger.admit(self.node, "sub", len(prompt))
         if not isinstance(admission, Admission):
             return refused(admission)
@@ -247,8 +279,8 @@ class SubCalls:
                 self.note(words)
         if (lost := tokens_lost(messages, completion)) is not None:
             self._learn(model, *lost)
-            return self._cut_by_server(prompt, *lost)
-        return self._reply(completion)
+            return cut_by_server(prompt, *lost)
+        return said(completion, self.reply_tokens)
 
     def _learn(self, model: Model, sent: int, counted: int) -> None:
         """A server that cuts at the same place twice has its window there."""
@@ -258,22 +290,6 @@ class SubCalls:
         if any(abs(each - counted) <= SAME_CUT * counted for each in before):
             model.learn_window(max(counted, *before))
         before.append(counted)
-
-    def _cut_by_server(self, prompt: str, sent: int, counted: int) -> SubReply:
-        chars = int(len(prompt) * counted * 0.8 / sent)
-        return SubReply(
-            None,
-            f"not answered: the server cut the prompt to {counted:,} of about {sent:,} tokens;"
-            f" split the text into pieces of at most {chars:,} characters",
-        )
-
-    def _reply(self, completion: Completion) -> SubReply | None:
-        text = strip_thinking(completion.text)
-        if not text:
-            return None
-        if completion.finish_reason == "length":
-            text += f"\n[cut here: the reply reached its limit of {self.reply_tokens:,} tokens]"
-        return SubReply(text)
 
     def _misfit(self, prompt: str, model: Model) -> SubReply | None:
         """Why a prompt cannot be sent to a model of known window; None if it fits."""

@@ -120,6 +120,11 @@ class Journal:
         """
         return JournalSink(self._writer, run, (session, epoch), behind, after)
 
+    async def came_before(self, run: RunRow) -> bool:
+        """Whether its session had been asked something before."""
+        asked = "SELECT 1 FROM runs WHERE session = ? AND started < ? LIMIT 1"
+        return bool(await self._read(asked, (run.session, run.started)))
+
     async def unfinished(self) -> list[RunRow]:
         """The runs without an end, the oldest first: at work in some process, or interrupted."""
         rows = await self._read("SELECT * FROM runs WHERE phase = 'running' ORDER BY started", ())

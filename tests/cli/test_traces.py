@@ -154,3 +154,32 @@ async def test_removing_nothing_in_particular_is_a_usage_error(desk):
 
     assert code == 2
     assert "--older-than" in err
+
+
+async def test_a_run_is_replayed_cell_by_cell_without_a_model(desk, run_id):
+    desk.script = None
+    code, out, err = await desk.run("traces", "replay", run_id)
+
+    assert (code, err) == (0, "")
+    assert out == (
+        "  cell 1, turn 1: agrees (ok, 0 characters)\n"
+        "  answer: the same\n"
+        "1 of 1 cell agree. It came out as recorded.\n"
+    )
+
+
+async def test_a_replay_that_differs_shows_how_and_fails(desk):
+    desk.script = chance
+    _, out, _ = await desk.run("ask", "-", "Which one?", "--json", stdin=b"numbers")
+
+    code, told, _ = await desk.run("traces", "replay", json.loads(out)["run_id"])
+
+    assert code == 1
+    assert "  cell 1, turn 1: differs (ok)\n    - 0." in told
+    assert "\n    + 0." in told
+    assert "  answer: differs\n" in told
+    assert told.endswith("0 of 1 cell agree. It did not come out as recorded.\n")
+
+
+async def chance(_messages):
+    return "```repl\nimport random\nx = random.random()\nprint(x)\nFINAL(x)\n```"

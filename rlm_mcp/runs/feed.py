@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from rlm_mcp.errors import ArgumentInvalid
-from rlm_mcp.events import CallEnded, CallStarted, Event, to_json
+from rlm_mcp.events import CallEnded, CallStarted, Event, RunEnded, to_json
 from rlm_mcp.runs.journal import Journal, Recorded
 from rlm_mcp.runs.pages import PAGE_CHARS, STEP_CHARS, Step, Trace
 from rlm_mcp.words import clip
 
-LONG_FIELDS = ("prompt", "reply", "code", "output", "error", "text", "answer")
+LONG_FIELDS = ("prompt", "reply", "code", "output", "error", "text")
 # Sub-calls are many, and what they said can be asked for one by one.
 SUB_CHARS = 160
 MOST_CHARS = 3_000
@@ -70,5 +70,7 @@ def clipped(event: Event, most: int) -> Event:
 
 
 def _cut(event: Event) -> Event:
+    if isinstance(event, RunEnded):
+        return dataclasses.replace(event, answer=clip(event.answer, MOST_CHARS))
     is_sub = isinstance(event, CallStarted | CallEnded) and event.role == "sub"
     return clipped(event, SUB_CHARS if is_sub else MOST_CHARS)

@@ -187,6 +187,10 @@ class Journal:
         """All messages of a run that are kept, without their text."""
         return await self._query(messages.SIZES, (run_id,), messages.sizes)
 
+    async def messages(self, run_id: str, most: int) -> dict[Place, tuple[int, str]]:
+        """True size and text of all messages of a run; of those beyond `most` characters, ends."""
+        return await self._query(messages.TEXTS, (run_id,), lambda rows: messages.texts(rows, most))
+
     async def message(self, run_id: str, place: Place) -> str:
         """One message of a run as it went over the wire."""
         return await self._query(messages.TEXT, (run_id, *place), messages.unpacked)

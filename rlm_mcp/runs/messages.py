@@ -13,6 +13,7 @@ import orjson
 from blake3 import blake3
 
 from rlm_mcp.events import CallEnded, CallStarted, Event
+from rlm_mcp.words import clip
 
 # The number of the event that brought a message, and the message's number within it.
 Place = tuple[int, int]
@@ -38,6 +39,9 @@ ADD_PROMPT = "INSERT INTO prompts VALUES (?, ?, ?)"
 REMOVE = ("DELETE FROM messages WHERE run = ?", "DELETE FROM prompts WHERE run = ?")
 PROMPTS = "SELECT seq, places FROM prompts WHERE run = ? ORDER BY seq"
 SIZES = "SELECT seq, part, role, chars FROM messages WHERE run = ? ORDER BY seq, part"
+TEXTS = """
+SELECT seq, part, chars, packed, body FROM messages WHERE run = ? ORDER BY seq, part
+"""
 TEXT = "SELECT packed, body FROM messages WHERE run = ? AND seq = ? AND part = ?"
 
 REPLY, THINKING = "reply", "thinking"
@@ -107,10 +111,17 @@ def sizes(rows: Iterator[tuple[int, int, str, int]]) -> dict[Place, Size]:
 
 def unpacked(rows: Iterator[tuple[int, bytes]]) -> str:
     """The text in the row of `TEXT`; "" if there is none."""
-    for packed, body in rows:
-        raw = zlib.decompress(body) if packed else body
-        return raw.decode("utf-8", "surrogatepass")
-    return ""
+    return next((_text(packed, body) for packed, body in rows), "")
+
+
+def texts(
+    rows: Iterator[tuple[int, int, int, int, bytes]], most: int
+) -> dict[Place, tuple[int, str]]:
+    """Of the rows of `TEXTS`: true size and text, cut to head and tail beyond `most` characters."""
+    return {
+        (seq, part): (chars, clip(_text(packed, body), most))
+        for seq, part, chars, packed, body in rows
+    }
 
 
 def shared(before: Sequence[Place], after: Sequence[Place]) -> int:
@@ -121,6 +132,11 @@ def shared(before: Sequence[Place], after: Sequence[Place]) -> int:
             break
         same += 1
     return same
+
+
+def _text(packed: int, body: bytes) -> str:
+    raw = zlib.decompress(body) if packed else body
+    return raw.decode("utf-8", "surrogatepass")
 
 
 def _packed(text: str) -> tuple[int, int, bytes]:

@@ -10,23 +10,37 @@ import dataclasses
 import hashlib
 import html
 import json
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from rlm_mcp.events import Event, to_json
+from rlm_mcp.events import CallEnded
+from rlm_mcp.runs.feed import clipped, timed
 from rlm_mcp.runs.journal import Journal, Recorded, RunRow
-from rlm_mcp.words import clip
+from rlm_mcp.runs.messages import Place
+from rlm_mcp.words import sendable
 
 TEMPLATE = Path(__file__).with_name("viewer.html")
 # Beyond so much, a browser is slow to open the page; long texts are then cut.
 MOST_PAGE_CHARS = 64_000_000
 LEAST_PIECE_CHARS = 400
-LONG_FIELDS = ("prompt", "reply", "code", "output", "error", "text")
+# Of all that calls sent and received: so long a page still opens at once.
+MOST_RAW_CHARS = 16_000_000
 # In JSON these stand in strings only, so their escapes are the same text. The last two end lines
 # in older JavaScript.
 ESCAPES = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What calls sent and received, as far as the page has room: true size and text by place.
+
+    `prompts` are the places of what each call sent, by the number of the event of its start.
+    """
+
+    prompts: Mapping[int, Sequence[Place]] = field(default_factory=dict)
+    roles: Mapping[Place, str] = field(default_factory=dict)
+    stored: Mapping[Place, tuple[int, str]] = field(default_factory=dict)
 
 
 async def view_page(journal: Journal, run_id: str) -> str:
@@ -36,41 +50,64 @@ async def view_page(journal: Journal, run_id: str) -> str:
         UnknownRun: the journal has none of that id.
     """
     run = await journal.run(run_id)
-    return await journal.folded(run_id, lambda recorded: page(run, recorded))
+    sizes = await journal.message_sizes(run_id)
+    most = fair_share([size.chars for size in sizes.values()], MOST_RAW_CHARS)
+    texts = Texts(
+        await journal.prompts(run_id),
+        {place: size.role for place, size in sizes.items()},
+        await journal.messages(run_id, most),
+    )
+    return await journal.folded(run_id, lambda recorded: page(run, recorded, texts))
 
 
-def page(run: RunRow, recorded: Iterable[Recorded]) -> str:
-    """The page of `run` over its events, in order.
+def app_page() -> str:
+    """The page that an MCP host shows and feeds: it has no run in it."""
+    return _filled("", "null")
 
-    Where they are longer than `MOST_PAGE_CHARS`, long texts are cut to a length that the page then
-    names: head and tail of each, at least `LEAST_PIECE_CHARS` characters.
+
+def page(run: RunRow, recorded: Iterable[Recorded], texts: Texts | None = None) -> str:
+    """The page of `run` over its events, in order, and what its calls sent and received.
+
+    Where the events are longer than `MOST_PAGE_CHARS`, long texts are cut to a length that the page
+    then names: head and tail of each, at least `LEAST_PIECE_CHARS` characters.
     """
-    rows = list(recorded)
-    lines = [_line(row, rows[0]) for row in rows]
+    rows, texts = list(recorded), texts or Texts()
+    numbers = {place: number for number, place in enumerate(texts.stored)}
+    lines = [_line(row, rows[0], texts, numbers) for row in rows]
     cut = None
     if sum(map(len, lines)) > MOST_PAGE_CHARS:
         cut = max(LEAST_PIECE_CHARS, MOST_PAGE_CHARS // (2 * len(rows)))
-        lines = [
-            _line(dataclasses.replace(row, event=_cut(row.event, cut)), rows[0]) for row in rows
-        ]
+        short = [dataclasses.replace(row, event=clipped(row.event, cut)) for row in rows]
+        lines = [_line(row, rows[0], texts, numbers) for row in short]
     head = json.dumps({"run": dataclasses.asdict(run), "cut": cut})
-    record = f'{{"head":{head},"events":[{",".join(lines)}]}}'
+    stored = json.dumps([[chars, sendable(text)] for chars, text in texts.stored.values()])
+    record = f'{{"head":{head},"texts":{stored},"events":[{",".join(lines)}]}}'
     return _filled(run.id, record.translate(ESCAPES))
 
 
-def _line(row: Recorded, first: Recorded) -> str:
-    """An event as JSON with `at`, the milliseconds since the run's first one."""
-    passed = datetime.fromisoformat(row.at) - datetime.fromisoformat(first.at)
-    return f'{{"at":{passed.total_seconds() * 1000:.0f},{to_json(row.event)[1:]}'
+def fair_share(sizes: Iterable[int], most: int) -> int:
+    """The length to which texts of these sizes are cut so that all together fit into `most`."""
+    left = most
+    ordered = sorted(sizes)
+    for number, size in enumerate(ordered):
+        share = left // (len(ordered) - number)
+        if size > share:
+            return share
+        left -= size
+    return most
 
 
-def _cut(event: Event, most: int) -> Event:
-    long: dict[str, Any] = {
-        name: clip(text, most)
-        for name in LONG_FIELDS
-        if isinstance(text := getattr(event, name, None), str) and len(text) > most
-    }
-    return dataclasses.replace(event, **long) if long else event
+def _line(row: Recorded, first: Recorded, texts: Texts, numbers: Mapping[Place, int]) -> str:
+    """An event as JSON; where a call's messages are kept, their roles and numbers with it."""
+    line, more = timed(row, first.at), {}
+    if row.seq in texts.prompts:
+        places = texts.prompts[row.seq]
+        more["sent"] = [[texts.roles[place], numbers[place]] for place in places]
+    elif isinstance(row.event, CallEnded) and (
+        came := [place for part in (1, 0) if (place := (row.seq, part)) in numbers]
+    ):
+        more["came"] = [[texts.roles[place], numbers[place]] for place in came]
+    return f"{line[:-1]},{json.dumps(more)[1:]}" if more else line
 
 
 def _filled(run_id: str, record: str) -> str:

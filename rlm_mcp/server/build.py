@@ -9,7 +9,7 @@ from mcp.server import CacheHint, InitializationOptions, NotificationOptions, Se
 from mcp.server.subscriptions import ListenHandler
 
 from rlm_mcp.errors import RlmError
-from rlm_mcp.server import resources
+from rlm_mcp.server import resources, views
 from rlm_mcp.server.app import App
 from rlm_mcp.server.arguments import parse
 from rlm_mcp.server.completion import completed
@@ -80,7 +80,7 @@ def build_server(app: App) -> RlmServer:
     ) -> types.CompleteResult:
         return types.CompleteResult(completion=await completed(app, request, params))
 
-    return RlmServer(
+    server = RlmServer(
         "rlm-mcp",
         version=version("rlm-mcp"),
         title="Recursive Language Models",
@@ -97,6 +97,8 @@ def build_server(app: App) -> RlmServer:
         on_completion=complete,
         on_subscriptions_listen=ListenHandler(app.bus),
     )
+    server.extensions = views.EXTENSIONS
+    return server
 
 
 async def _called(
@@ -145,4 +147,5 @@ def _listed(name: str, tool: Tool, app: App) -> types.Tool:
         input_schema=schema,
         output_schema=output_schema(tool.gives) if first == name else same_output(first),
         annotations=tool.hints,
+        _meta=views.tool_meta(name),
     )

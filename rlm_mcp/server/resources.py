@@ -7,6 +7,7 @@ import anyio.to_thread
 from mcp import MCPError, types
 
 from rlm_mcp.errors import ArgumentInvalid, RlmError, UnknownContext, UnknownRun
+from rlm_mcp.server import views
 from rlm_mcp.server.access import Caller
 from rlm_mcp.server.addresses import (
     Address,
@@ -81,7 +82,10 @@ TYPES = {("context", ""): "application/json", ("run", "view"): "text/html"}
 async def list_resources(
     app: App, request: Request, cursor: str | None
 ) -> types.ListResourcesResult:
-    """The contexts of a local client or of a user who said who it is; no stranger gets ids."""
+    """The contexts of a local client or of a user who said who it is; no stranger gets ids.
+
+    First comes the page of a run, for a client that can show it.
+    """
     if cursor is not None and not cursor.isdecimal():
         raise MCPError(types.INVALID_PARAMS, f"There is no page {cursor!r} of resources.")
     at, contexts = int(cursor or 0), await listed_contexts(app, request)
@@ -95,6 +99,7 @@ async def list_resources(
         )
         for info in contexts[at : at + LIST_ROWS]
     ]
+    listed = listed if at else [*views.listed(request), *listed]
     more = str(at + LIST_ROWS) if at + LIST_ROWS < len(contexts) else None
     return types.ListResourcesResult(resources=listed, next_cursor=more)
 
@@ -114,6 +119,8 @@ async def read_resource(app: App, request: Request, uri: str) -> types.ReadResou
     Raises:
         MCPError: nothing is there, or the range is none (SEP-2164: invalid params with the URI).
     """
+    if uri == views.URI:
+        return views.read()
     address = parse_address(uri)
     try:
         if address is None:

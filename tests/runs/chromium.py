@@ -17,6 +17,7 @@ OPTIONS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-extensions", "--hide-scrollbars", "--remote-debugging-pipe",
+    "--disable-features=IsolateSandboxedIframes",
 ]  # fmt: skip
 KEYS = {"Enter": ("Enter", 13, "\r"), "Escape": ("Escape", 27, ""), "End": ("End", 35, "")}
 FLAWS = {"Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled"}
@@ -28,7 +29,7 @@ class Chromium:
     def __init__(self, asks, answers):
         self._asks, self._answers = asks, answers
         self._unread, self._last, self._session = b"", 0, None
-        self.flaws, self.requests = [], []
+        self.flaws, self.requests, self._frames = [], [], {}
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -59,6 +60,14 @@ class Chromium:
     def _hear(self, event):
         if event.get("method") in FLAWS:
             self.flaws.append(event["params"])
+        match event.get("method"):
+            case "Runtime.executionContextCreated":
+                made = event["params"]["context"]
+                self._frames[made["id"]] = made["origin"]
+            case "Runtime.executionContextDestroyed":
+                self._frames.pop(event["params"]["executionContextId"], None)
+            case "Runtime.executionContextsCleared":
+                self._frames.clear()
         if event.get("method") == "Network.requestWillBeSent":
             self.requests.append(event["params"]["request"]["url"])
 
@@ -76,10 +85,14 @@ class Chromium:
         self.wait(f"location.href == {path.as_uri()!r} && document.readyState == 'complete'")
         self.frames()
 
-    def run(self, script):
+    def inside(self, script):
+        """The value of a JavaScript expression in the newest frame within the page."""
+        return self.run(script, contextId=max(self._frames))
+
+    def run(self, script, **where):
         """The value of a JavaScript expression in the page."""
         result = self.send(
-            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, **where
         )
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")

@@ -16,7 +16,7 @@ from rlm_mcp.events import CallEnded, RunStarted, to_json
 from rlm_mcp.llm.scripted import serve
 from rlm_mcp.runs import viewer
 from rlm_mcp.runs.journal import Journal
-from rlm_mcp.runs.viewer import page, view_page
+from rlm_mcp.runs.viewer import fair_share, page, view_page
 from rlm_mcp.service import Query, open_service
 from rlm_mcp.settings import Settings
 
@@ -53,11 +53,17 @@ async def test_a_page_has_every_event_of_a_run_with_its_time():
             made = record_of(await view_page(service.journal, job.run_id))
 
     times = [event.pop("at") for event in made["events"]]
+    sent = [event.pop("sent") for event in made["events"] if "sent" in event]
+    texts = made["texts"]
     assert made["events"] == [json.loads(to_json(each.event)) for each in events]
     assert times[0] == 0
     assert times == sorted(times)
     assert made["head"]["run"]["id"] == job.run_id
     assert made["events"][-1]["answer"] == "It is."
+    told = [[(role, texts[n][1]) for role, n in each] for each in sent]
+    requests = [[(m.role, m.content) for m in request] for request in model.requests]
+    assert told == requests
+    assert [chars for chars, text in texts] == [len(text) for _, text in texts]
 
 
 def test_text_cannot_leave_the_record_it_stands_in():
@@ -111,6 +117,15 @@ async def test_a_run_without_an_end_has_a_page_and_an_unknown_one_none(tmp_path)
 
     assert (made["head"]["run"]["phase"], len(made["events"])) == ("running", 6)
     assert made["head"]["run"]["started"] > BEGAN.isoformat()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "share"),
+    [([5, 5], 10, 10), ([1, 100], 51, 50), ([100, 100, 1], 51, 25), ([], 7, 7), ([9], 8, 8)],
+)
+def test_room_is_shared_so_that_the_longest_are_cut(sizes, most, share):
+    assert fair_share(sizes, most) == share
+    assert sum(min(size, share) for size in sizes) <= most
 
 
 def test_long_texts_are_cut_where_the_page_would_grow_too_long(monkeypatch):

@@ -180,12 +180,12 @@ async def test_a_run_is_drawn_while_it_goes_on_and_asked_about_no_more_at_its_en
 
 
 async def test_a_call_shows_all_it_sent_and_what_came(hosting):
-    prompt = "Is 3 odd? " + "x" * 30_000
+    prompt = "Is 3 odd? " + "Think of it. " * 2_500
 
     def script(messages):
         return "It is." if messages[0].role != "system" else code
 
-    code = "```repl\nFINAL(llm_query('Is 3 odd? ' + 'x' * 30_000))\n```"
+    code = "```repl\nFINAL(llm_query('Is 3 odd? ' + 'Think of it. ' * 2_500))\n```"
     async with hosting(script) as (host, session):
         await host.ask(query="Odd?", session=session)
         await host.pass_on(ENDED)

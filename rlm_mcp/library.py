@@ -26,6 +26,7 @@ from rlm_mcp.engine.session import Session
 from rlm_mcp.errors import ArgumentInvalid, RlmError
 from rlm_mcp.llm.models import ModelPair
 from rlm_mcp.protocols import Model
+from rlm_mcp.replaying import Replay, replay
 from rlm_mcp.runs.costs import Costs
 from rlm_mcp.service import Query, Service, open_service
 from rlm_mcp.settings import Settings
@@ -159,6 +160,15 @@ class AsyncRLM:
         service, session = await self._opened()
         return await service.costs("session", session.handle)
 
+    async def replay(self, run_id: str) -> Replay:
+        """The code of a recorded run, run again on the answers it had; asks no model.
+
+        Raises:
+            UnknownRun: the journal has none of that id.
+        """
+        service, _ = await self._opened()
+        return await replay(service, run_id)
+
     async def reset(self) -> None:
         """Forget the context, the variables and the costs; the next completion starts afresh."""
         service, session = await self._opened()
@@ -244,6 +254,10 @@ class RLM:
     def cost_summary(self) -> Costs:
         """See `AsyncRLM.cost_summary`."""
         return self._wait(self._rlm.cost_summary)
+
+    def replay(self, run_id: str) -> Replay:
+        """See `AsyncRLM.replay`."""
+        return self._wait(lambda: self._rlm.replay(run_id))
 
     def reset(self) -> None:
         """See `AsyncRLM.reset`."""

@@ -30,7 +30,7 @@ ARROWS = {
     "resuming": {"service", "engine", "runs"},
     "replaying": {"service", "engine", "runs"},
     "server": {"server", "resuming", "service", "engine", "runs", "llm", "repl", "contexts"},
-    "library": {"service", "engine", "runs", "llm", "repl", "contexts"},
+    "library": {"replaying", "service", "engine", "runs", "llm", "repl", "contexts"},
     "evals": {"evals", "library", "service", "engine", "runs", "llm"},
     "cli": {
         "cli",

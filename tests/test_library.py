@@ -196,3 +196,12 @@ def run(script):
         timeout=60,
     )
     return ran.returncode, ran.stdout, ran.stderr
+
+
+def test_a_run_is_replayed_from_its_answer(rlm):
+    answer = rlm.answer(context="some text", query="FINAL(len(context) + 12)")
+
+    again = rlm.replay(answer.run_id)
+
+    assert again.agrees
+    assert again.nodes[0].again == answer.text == "21"

@@ -97,7 +97,7 @@ def build_server(app: App) -> RlmServer:
         on_completion=complete,
         on_subscriptions_listen=ListenHandler(app.bus),
     )
-    server.extensions = views.EXTENSIONS
+    server.extensions = views.extensions()
     return server
 
 

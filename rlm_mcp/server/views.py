@@ -10,14 +10,11 @@ from rlm_mcp.server.sessions import Request
 URI = "ui://rlm-mcp/run.html"
 TITLE = "A run as it goes on"
 SHOWN = ("rlm_query", "get_answer", "get_trace")
-# It fetches nothing: what it shows comes by tool calls through the host.
-_UI = {
-    "csp": ResourceCsp(connect_domains=[], resource_domains=[]).model_dump(
-        by_alias=True, exclude_none=True
-    ),
-    "prefersBorder": True,
-}
-EXTENSIONS: dict[str, dict[str, Any]] = {EXTENSION_ID: Apps().settings()}
+
+
+def extensions() -> dict[str, dict[str, Any]]:
+    """What the server declares of it."""
+    return {EXTENSION_ID: Apps().settings()}
 
 
 def tool_meta(name: str) -> dict[str, Any] | None:
@@ -31,7 +28,7 @@ def listed(request: Request) -> list[types.Resource]:
         return []
     return [
         types.Resource(
-            uri=URI, name="run-view", title=TITLE, mime_type=APP_MIME_TYPE, _meta={"ui": _UI}
+            uri=URI, name="run-view", title=TITLE, mime_type=APP_MIME_TYPE, _meta=_meta()
         )
     ]
 
@@ -41,6 +38,12 @@ def read() -> types.ReadResourceResult:
     from rlm_mcp.runs.viewer import app_page  # noqa: PLC0415 - not what listing waits for
 
     contents = types.TextResourceContents(
-        uri=URI, mime_type=APP_MIME_TYPE, text=app_page(), _meta={"ui": _UI}
+        uri=URI, mime_type=APP_MIME_TYPE, text=app_page(), _meta=_meta()
     )
     return types.ReadResourceResult(contents=[contents])
+
+
+def _meta() -> dict[str, Any]:
+    """It fetches nothing: what it shows comes by tool calls through the host."""
+    csp = ResourceCsp(connect_domains=[], resource_domains=[])
+    return {"ui": {"csp": csp.model_dump(by_alias=True, exclude_none=True), "prefersBorder": True}}

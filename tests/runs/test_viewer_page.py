@@ -8,12 +8,13 @@ import pytest
 from chromium import PROGRAM, chromium
 from pages import HOSTILE, fan_out, recorded, row
 
-from rlm_mcp.events import CallEnded, CellStarted, Note, RunEnded, RunStarted
+from rlm_mcp.events import CallEnded, CallStarted, CellStarted, Note, RunEnded, RunStarted
 from rlm_mcp.llm.scripted import serve
-from rlm_mcp.runs.viewer import page, view_page
+from rlm_mcp.runs.viewer import Texts, page, view_page
 from rlm_mcp.service import Query, open_service
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Budget
+from rlm_mcp.words import clip
 
 pytestmark = [
     pytest.mark.anyio,
@@ -149,6 +150,82 @@ async def test_code_is_shown_with_its_output_and_a_call_with_its_reply(opened, r
     assert "rlm_query('What comes after 3?')" in code
     assert "found " in code.partition("Output")[2]
     assert call.index("Is 3 odd?") < call.index("yes")
+
+
+async def test_a_call_shows_all_of_what_it_sent_message_by_message(opened, real):
+    browser = opened(real)
+
+    browser.run("[...document.querySelectorAll('#steps .row.model')].at(-1).click()")
+    names = browser.run("[...document.querySelectorAll('#detail summary')].map(e => e.innerText)")
+    last = browser.text("#detail details[open] pre")
+    browser.run("document.querySelector('#detail summary').click()")
+    browser.wait("document.querySelector('#detail details pre')?.innerText.length > 3000")
+
+    assert [name.split(" ")[0] for name in names] == ["system", "user", "assistant", "user"]
+    assert "characters)" in names[0]
+    assert last.startswith("Output (9 characters):\nfound 71\n")
+    assert "FINAL" in browser.text("#detail details pre")
+
+
+async def test_a_long_prompt_is_cut_in_the_page_and_its_size_said(opened):
+    timed = list(fan_out(3, 1))
+    place, prompt = (8, 0), "Is it? " * 20_000
+    texts = Texts({8: [place]}, {place: "user"}, {place: (len(prompt), clip(prompt, 5_000))})
+    assert isinstance(timed[7][1], CallStarted)
+
+    browser = opened(page(row(), recorded(timed), texts))
+    browser.click("document.querySelector('#steps .row.calls')")
+    browser.run("[...document.querySelectorAll('#steps .row.call')][1].click()")
+
+    assert f"Prompt (head and tail of {len(prompt):,} characters)" in browser.text("#detail")
+    assert f"… [{len(prompt):,} characters] …" in browser.text("#detail pre")
+
+
+async def test_what_was_sent_is_searched_to_its_last_character(opened):
+    timed = list(fan_out(3, 1))
+    place, prompt = (8, 0), "x " * 5_000 + "needle" + " y" * 5_000
+    texts = Texts({8: [place]}, {place: "user"}, {place: (len(prompt), prompt)})
+
+    browser = opened(page(row(), recorded(timed), texts))
+    browser.press("/", *"needle")
+    browser.wait("document.getElementById('found').innerText.startsWith('1 of')")
+
+    assert len(rows(browser)) == 1
+
+
+async def test_what_was_used_stands_beside_its_limit_and_is_drawn_over_time(opened, few):
+    browser = opened(few)
+    figures = browser.text(".figures").splitlines()
+    curve = browser.run("document.getElementById('curve').getAttribute('aria-label')")
+    inked = browser.run(
+        "(() => { const c = document.getElementById('curve');"
+        " const { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height);"
+        " return data.filter((v, at) => at % 4 === 3 && v > 0).length / (c.width * c.height); })()"
+    )
+
+    assert figures[:6] == ["turns", "1", "of 20", "calls", "201", "of 1,000"]
+    assert "cost" in figures
+    assert curve == "Tokens and cost used over time."
+    assert inked > 0.2
+    assert browser.text("#phase") == "answered"
+
+
+async def test_code_is_coloured_and_copied_as_it_was(opened):
+    timed = list(fan_out(1, 1))
+    code = "# why\nfor x in ('a', \"b\"):\n    print(f'{x}')  # not 'c'"
+    timed = [
+        (at, replace(each, code=code) if isinstance(each, CellStarted) else each)
+        for at, each in timed
+    ]
+
+    browser = opened(page(row(), recorded(timed)))
+    browser.click("document.querySelector('#steps .row.code')")
+    words = "[...document.querySelectorAll('#detail pre span')].map(e => e.textContent)"
+
+    assert browser.run("document.querySelector('#detail pre').textContent") == code
+    assert browser.run(words) == [
+        "# why", "for", "in", "'a'", '"b"', "f'{x}'", "# not 'c'"
+    ]  # fmt: skip
 
 
 async def test_a_nested_run_can_be_looked_at_alone(opened, real):

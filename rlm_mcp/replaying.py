@@ -11,6 +11,7 @@ from rlm_mcp.engine.replay import Answers, Ran, answers_of, replay_node, shown_c
 from rlm_mcp.engine.shape import Shape
 from rlm_mcp.errors import ContextError, ReplError
 from rlm_mcp.events import CallEnded, CellEnded, CellStarted, Event, RunEnded, RunStarted
+from rlm_mcp.runs.journal import Recorded
 from rlm_mcp.service import Service
 from rlm_mcp.types import ContextInfo
 
@@ -61,7 +62,7 @@ async def replay(service: Service, run_id: str) -> Replay:
         UnknownRun: the journal has none of that id.
     """
     run = await service.journal.run(run_id)
-    events = [each.event for each in await service.journal.events(run_id)]
+    events = [await _whole(service, run_id, row) for row in await service.journal.events(run_id)]
     nodes = []
     for started in events:
         if isinstance(started, RunStarted):
@@ -70,6 +71,18 @@ async def replay(service: Service, run_id: str) -> Replay:
             answers = answers_of(events, started, service.settings.max_output_tokens)
             nodes.append(await _replayed(service, started, own, answers))
     return Replay(run_id, tuple(nodes), await service.journal.came_before(run))
+
+
+async def _whole(service: Service, run_id: str, row: Recorded) -> Event:
+    """An event; a very long reply, of which it has but the ends, is taken from where all of it is.
+
+    It stays as it is in a run that an earlier version recorded.
+    """
+    event = row.event
+    if not isinstance(event, CallEnded) or len(event.reply) == event.reply_chars:
+        return event
+    reply = await service.journal.message(run_id, (row.seq, 0))
+    return replace(event, reply=reply or event.reply)
 
 
 async def _replayed(

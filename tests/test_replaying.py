@@ -29,7 +29,9 @@ async def asked(home, script, text=TEXT, **budget):
         async with (
             serve(script) as model,
             open_service(
-                Settings.load({}, home=home, api_url=model.url, strategy="rlm")
+                Settings.load(
+                    {}, home=home, api_url=model.url, strategy="rlm", max_output_tokens=50_000
+                )
             ) as service,
         ):
             session = await service.new_session()
@@ -146,3 +148,13 @@ async def test_a_question_that_nobody_answered_is_counted(own_environment):
 
     assert (again.nodes[0].cells[0].unknown, again.agrees) == (1, False)
     assert len(model.requests) == before
+
+
+async def test_a_reply_too_long_for_its_event_is_given_whole(own_environment):
+    long = "word " * 20_000
+    script = [code("r = llm_query('Tell.')\nprint(len(r))"), long, "FINAL(told)"]
+    async with asked(own_environment, script) as (service, run, _):
+        again = await replay(service, run)
+
+    assert again.agrees
+    assert again.nodes[0].cells[0].after.output == f"{len(long.strip())}\n"

@@ -56,6 +56,9 @@ def told(again: "Replay") -> Iterator[str]:
             "An earlier question of the same session had left variables that this run reads:"
             " it cannot be replayed alone."
         )
+    if not cells and again.agrees:
+        yield "It had no code: there is nothing to compare."
+        return
     same = sum(each.agrees for each in cells)
     verdict = "It came out as recorded." if again.agrees else "It did not come out as recorded."
     yield f"{same} of {count(len(cells), 'cell')} agree. {verdict}"
@@ -64,8 +67,6 @@ def told(again: "Replay") -> Iterator[str]:
 def _node(node: "ReplayedNode") -> Iterator[str]:
     if node.obstacle is not None:
         yield f"  cannot be replayed: {node.obstacle}"
-    elif not node.cells:
-        yield "  no code to run again"
     for number, each in enumerate(node.cells, 1):
         yield f"  cell {number}, turn {each.start.turn}: {_verdict(each)}"
         if each.unknown:

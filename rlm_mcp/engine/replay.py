@@ -98,7 +98,7 @@ class Answers:
         if end.outcome == "failed":
             return SubReply(None, " ".join(filter(None, (end.error, end.hint))))
         if len(end.reply) != end.reply_chars or end.usage is None:
-            return None  # the event has but its ends
+            return None  # only its ends are known
         came = Completion(end.reply, "", end.finish_reason, end.model, end.usage)
         if (lost := tokens_lost((Message("user", request.text),), came)) is not None:
             return cut_by_server(request.text, *lost)

@@ -51,7 +51,8 @@ async def view_page(journal: Journal, run_id: str) -> str:
     """
     run = await journal.run(run_id)
     sizes = await journal.message_sizes(run_id)
-    most = fair_share([size.chars for size in sizes.values()], MOST_RAW_CHARS)
+    share = fair_share([size.chars for size in sizes.values()], MOST_RAW_CHARS)
+    most = max(LEAST_PIECE_CHARS, share)
     texts = Texts(
         await journal.prompts(run_id),
         {place: size.role for place, size in sizes.items()},

@@ -183,3 +183,18 @@ async def test_a_replay_that_differs_shows_how_and_fails(desk):
 
 async def chance(_messages):
     return "```repl\nimport random\nx = random.random()\nprint(x)\nFINAL(x)\n```"
+
+
+async def test_a_run_without_code_has_nothing_to_replay(desk):
+    desk.script = words
+    _, out, _ = await desk.run(
+        "ask", "-", "Which one?", "--json", stdin=b"numbers", RLM_STRATEGY="direct"
+    )
+
+    code, told, _ = await desk.run("traces", "replay", json.loads(out)["run_id"])
+
+    assert (code, told) == (0, "It had no code: there is nothing to compare.\n")
+
+
+async def words(_messages):
+    return "The first one."

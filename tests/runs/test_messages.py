@@ -180,6 +180,22 @@ async def test_messages_leave_with_their_run_and_count_until_then(journal, tmp_p
     assert rows(tmp_path / FILE, "messages") == rows(tmp_path / FILE, "prompts") == []
 
 
+async def test_messages_are_in_the_file_before_anyone_hears_of_the_call(journal, tmp_path):
+    heard = []
+
+    class Listener:
+        def emit(self, event):
+            if isinstance(event, CallStarted):
+                heard.append((event.call, [row[3] for row in rows(tmp_path / FILE, "messages")]))
+
+    sink = journal.sink("run_1", "ses", await journal.claim("ses"), (Listener(),))
+    for event in DIALOGUE[:2]:
+        sink.emit(event)
+    await sink.written()
+
+    assert heard == [("r1", ["system", "user"])]
+
+
 async def test_a_refused_event_leaves_no_message(journal, tmp_path):
     sink = journal.sink("run_1", "ses", await journal.claim("ses"))
     await journal.claim("ses")

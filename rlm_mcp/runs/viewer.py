@@ -2,8 +2,8 @@
 
 What models, files and prompts say is hostile until shown otherwise. It enters the page as JSON in
 which no character has a meaning to HTML, the page's script writes it as text only, and a content
-security policy lets nothing run but that script, and nothing be fetched. The same page without a run
-is what an MCP host shows: it asks that host for the events.
+security policy lets nothing run but that script, and nothing be fetched. Without a run in it, the
+same page is what an MCP host shows: it asks the host for the events.
 """
 
 import base64

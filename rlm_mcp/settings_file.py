@@ -43,6 +43,12 @@ def default_path() -> Path:
     return platformdirs.user_config_path("rlm-mcp", appauthor=False) / FILE
 
 
+def own_path() -> Path:
+    """Where this process's file is, whether or not there is one."""
+    named = os.environ.get(VARIABLE)
+    return Path(named).expanduser() if named else default_path()
+
+
 def read(environment: Mapping[str, str] | None) -> SettingsFile | None:
     """The file that `RLM_CONFIG` names, else the user's own, if there is one.
 
@@ -55,7 +61,7 @@ def read(environment: Mapping[str, str] | None) -> SettingsFile | None:
     named = (os.environ if environment is None else environment).get(VARIABLE)
     if not named and environment is not None:
         return None
-    path = Path(named).expanduser() if named else default_path()
+    path = own_path() if environment is None else Path(named or "").expanduser()
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

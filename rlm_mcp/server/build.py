@@ -1,11 +1,12 @@
 """The MCP server over an app: which request is answered by what."""
 
 import logging
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from mcp import MCPError, types
-from mcp.server import CacheHint, InitializationOptions, NotificationOptions, Server
+from mcp.server import CacheHint, NotificationOptions, Server
 from mcp.server.subscriptions import ListenHandler
 
 from rlm_mcp.errors import RlmError
@@ -13,6 +14,7 @@ from rlm_mcp.server import resources, views
 from rlm_mcp.server.app import App
 from rlm_mcp.server.arguments import parse
 from rlm_mcp.server.completion import completed
+from rlm_mcp.server.prompts import listed, written
 from rlm_mcp.server.schemas import input_schema, output_schema, same_output
 from rlm_mcp.server.sessions import Request
 from rlm_mcp.server.tools import TOOLS, Told, Tool, find_tool
@@ -30,20 +32,30 @@ logger = logging.getLogger(__name__)
 
 
 class RlmServer(Server[Any]):
-    """A `Server` that tells clients of the older revisions too that its resources change."""
+    """A `Server` that tells each revision what changes in it: its list of resources, no other."""
 
-    def create_initialization_options(
+    def get_capabilities(
         self,
         notification_options: NotificationOptions | None = None,
         experimental_capabilities: dict[str, dict[str, Any]] | None = None,
         extensions: dict[str, dict[str, Any]] | None = None,
-    ) -> InitializationOptions:
-        """The answer to `initialize`."""
-        return super().create_initialization_options(
-            notification_options or NotificationOptions(resources_changed=True),
+        *,
+        protocol_version: str | None = None,
+    ) -> types.ServerCapabilities:
+        """What `initialize` and `server/discover` say this server can."""
+        served = super().get_capabilities(
+            notification_options,
             experimental_capabilities,
             extensions,
+            protocol_version=protocol_version,
         )
+        # The SDK takes one open stream of notices for a promise of all kinds of them.
+        changes = {
+            "tools": types.ToolsCapability(list_changed=False),
+            "prompts": types.PromptsCapability(list_changed=False),
+            "resources": types.ResourcesCapability(subscribe=False, list_changed=True),
+        }
+        return served.model_copy(update=changes)
 
 
 def build_server(app: App) -> RlmServer:
@@ -75,11 +87,6 @@ def build_server(app: App) -> RlmServer:
     ) -> types.ReadResourceResult:
         return await resources.read_resource(app, request, str(params.uri))
 
-    async def complete(
-        request: Request, params: types.CompleteRequestParams
-    ) -> types.CompleteResult:
-        return types.CompleteResult(completion=await completed(app, request, params))
-
     server = RlmServer(
         "rlm-mcp",
         version=version("rlm-mcp"),
@@ -87,6 +94,7 @@ def build_server(app: App) -> RlmServer:
         instructions=INSTRUCTIONS,
         cache_hints={
             "tools/list": CacheHint(ttl_ms=3_600_000, scope="public"),
+            "prompts/list": CacheHint(ttl_ms=3_600_000, scope="public"),
             "resources/list": CacheHint(ttl_ms=0, scope="private"),
         },
         on_list_tools=list_tools,
@@ -94,7 +102,9 @@ def build_server(app: App) -> RlmServer:
         on_list_resources=list_resources,
         on_list_resource_templates=list_templates,
         on_read_resource=read_resource,
-        on_completion=complete,
+        on_list_prompts=listed,
+        on_get_prompt=partial(written, app),
+        on_completion=partial(completed, app),
         on_subscriptions_listen=ListenHandler(app.bus),
     )
     server.extensions = views.extensions()

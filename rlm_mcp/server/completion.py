@@ -1,4 +1,4 @@
-"""Completion of what a resource's address needs: ids of contexts, paths of documents."""
+"""Completion of what an address or a prompt needs: ids of contexts and runs, names and paths."""
 
 from itertools import chain
 
@@ -9,6 +9,7 @@ from rlm_mcp.server.addresses import context_uri
 from rlm_mcp.server.app import App
 from rlm_mcp.server.resources import listed_contexts
 from rlm_mcp.server.sessions import Request
+from rlm_mcp.server.suggestions import runs, sources
 
 MOST_VALUES = 100  # the protocol's
 CONTEXTS = context_uri("{id}")
@@ -16,24 +17,38 @@ CONTEXTS = context_uri("{id}")
 
 async def completed(
     app: App, request: Request, params: types.CompleteRequestParams
-) -> types.Completion:
-    """Values for one argument of a template: those that begin as typed first, then the rest."""
+) -> types.CompleteResult:
+    """Values for one argument of a template or prompt: those that begin as typed come first."""
     ref, argument = params.ref, params.argument
-    if not isinstance(ref, types.ResourceTemplateReference) or not ref.uri.startswith(CONTEXTS):
-        return types.Completion(values=[])
     known: list[str] = []
-    if argument.name == "id":
-        known = [info.id for info in await listed_contexts(app, request)]
-    elif argument.name == "path":
-        known = await _paths(
-            app, request, ((params.context and params.context.arguments) or {}).get("id")
-        )
+    if isinstance(ref, types.PromptReference):
+        known = await _of_prompt(app, request, argument)
+    elif ref.uri.startswith(CONTEXTS):
+        if argument.name == "id":
+            known = [info.id for info in await listed_contexts(app, request)]
+        elif argument.name == "path":
+            chosen = (params.context and params.context.arguments) or {}
+            known = await _paths(app, request, chosen.get("id"))
     begin = (each for each in known if each.startswith(argument.value))
     hold = (e for e in known if argument.value in e and not e.startswith(argument.value))
     found = list(chain(begin, hold))
-    return types.Completion(
-        values=found[:MOST_VALUES], total=len(found), has_more=len(found) > MOST_VALUES
+    return types.CompleteResult(
+        completion=types.Completion(
+            values=found[:MOST_VALUES], total=len(found), has_more=len(found) > MOST_VALUES
+        )
     )
+
+
+async def _of_prompt(app: App, request: Request, argument: types.CompletionArgument) -> list[str]:
+    try:
+        match argument.name:
+            case "source":
+                return await sources(app, request, argument.value)
+            case "run_id":
+                return await runs(app, request)
+    except RlmError:
+        pass  # what cannot be looked up is typed by hand
+    return []
 
 
 async def _paths(app: App, request: Request, id: str | None) -> list[str]:

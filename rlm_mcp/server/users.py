@@ -21,6 +21,7 @@ from rlm_mcp.runs.owners import Owners
 from rlm_mcp.server.quotas import Outlay, Quotas
 from rlm_mcp.server.sessions import Request
 from rlm_mcp.service import Query, Service
+from rlm_mcp.settings_file import own_path
 from rlm_mcp.types import ContextInfo, CostScope
 
 # Its environment has the endpoints' keys, and its files are open there.
@@ -99,7 +100,7 @@ class User:
                 self.quotas.check_bytes(info, [*others, *beside])
 
             # What is known already may be loaded again: only `fits` knows.
-            rules, most = self._rules(), self.quotas.bytes_left(())
+            rules, most = self.rules, self.quotas.bytes_left(())
             try:
                 limited = replace(rules, most_bytes=min(most, rules.most_bytes))
                 info = await load(terms=Terms(limited, fits))
@@ -181,9 +182,11 @@ class User:
         spent = (await self.costs("run", run_id)).total.usage.cost
         return Outlay(self.quotas.caps[run_id], spent)
 
-    def _rules(self) -> LoadRules:
+    @property
+    def rules(self) -> LoadRules:
+        """What it may load: nothing of the server's own."""
         settings = self.service.settings
-        own = [settings.home, *([settings.token_file] if settings.token_file else [])]
+        own = [settings.home, own_path(), *filter(None, [settings.token_file])]
         private = (*(path.expanduser().absolute() for path in own), SYSTEM)
         return replace(settings.load_rules, private=private, whose=self.principal)
 

@@ -96,8 +96,9 @@ def list_runs(*, limit: int, as_json: bool) -> None:
     type=click.Choice(get_args(Detail)),
     default="turns",
     show_default=True,
-    help="turns: sub-calls as sums. calls: each one. full: less is cut. answer: the answer alone."
-    " messages: what calls sent and received, raw. events: what programs draw.",
+    help="turns: sub-calls as sums. calls: each one. full: nothing cut but a long answer."
+    " answer: the answer and its citations. messages: what calls sent and received, raw."
+    " events: what programs draw.",
 )
 @click.option(
     "--messages",

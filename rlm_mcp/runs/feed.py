@@ -8,7 +8,7 @@ from typing import Any
 from rlm_mcp.errors import ArgumentInvalid
 from rlm_mcp.events import CallEnded, CallStarted, Event, RunEnded, to_json
 from rlm_mcp.runs.journal import Journal, Recorded
-from rlm_mcp.runs.pages import PAGE_CHARS, STEP_CHARS, Step, Trace
+from rlm_mcp.runs.pages import PAGE_BYTES, Step, Trace
 from rlm_mcp.words import clip
 
 LONG_FIELDS = ("prompt", "reply", "code", "output", "error", "text")
@@ -37,15 +37,16 @@ async def event_page(journal: Journal, run_id: str, first: int) -> Trace:
 
     def fold(recorded: Iterator[Recorded]) -> tuple[Step, ...]:
         steps: list[Step] = []
-        room = PAGE_CHARS
+        room = PAGE_BYTES
         for row in recorded:
             text = timed(dataclasses.replace(row, event=_cut(row.event)), began)
-            room -= len(text) + STEP_CHARS
-            if steps and room < 0:
-                break
             event = row.event
             turn = getattr(event, "turn", 0)
-            steps.append(Step(row.seq, row.at, event.node, turn, type(event).__name__, text))
+            step = Step(row.seq, row.at, event.node, turn, type(event).__name__, text)
+            room -= step.weight
+            if steps and room < 0:
+                break
+            steps.append(step)
         return tuple(steps)
 
     steps = await journal.folded_from(run_id, first, MOST_EVENTS, fold)

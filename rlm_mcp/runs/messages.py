@@ -17,14 +17,14 @@ from rlm_mcp.words import clip
 
 # The number of the event that brought a message, and the message's number within it.
 Place = tuple[int, int]
-# Its number, its role, its characters, whether its text is packed, its text.
-Row = tuple[int, str, int, int, bytes]
+# Its number, its role, its characters, the widest's bytes, whether its text is packed, its text.
+Row = tuple[int, str, int, int, int, bytes]
 
 TABLES = (
     """
 CREATE TABLE messages (
     run TEXT NOT NULL, seq INTEGER NOT NULL, part INTEGER NOT NULL, role TEXT NOT NULL,
-    chars INTEGER NOT NULL, packed INTEGER NOT NULL, body BLOB NOT NULL,
+    chars INTEGER NOT NULL, width INTEGER NOT NULL, packed INTEGER NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (run, seq, part)
 ) WITHOUT ROWID
 """,
@@ -34,11 +34,11 @@ CREATE TABLE prompts (
 ) WITHOUT ROWID
 """,
 )
-ADD_MESSAGE = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)"
+ADD_MESSAGE = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_PROMPT = "INSERT INTO prompts VALUES (?, ?, ?)"
 REMOVE = ("DELETE FROM messages WHERE run = ?", "DELETE FROM prompts WHERE run = ?")
 PROMPTS = "SELECT seq, places FROM prompts WHERE run = ? ORDER BY seq"
-SIZES = "SELECT seq, part, role, chars FROM messages WHERE run = ? ORDER BY seq, part"
+SIZES = "SELECT seq, part, role, chars, width FROM messages WHERE run = ? ORDER BY seq, part"
 TEXTS = """
 SELECT seq, part, chars, packed, body FROM messages WHERE run = ? ORDER BY seq, part
 """
@@ -60,10 +60,14 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of a message that the journal has: whose it is, and its characters."""
+    """Of a message that the journal has: whose it is, and its characters.
+
+    None of them takes more than `width` bytes of UTF-8.
+    """
 
     role: str
     chars: int
+    width: int
 
 
 class Sent:
@@ -80,7 +84,11 @@ class Sent:
             case CallEnded(completion=completion) if completion is not None:
                 whole = completion.text if completion.text != event.reply else ""
                 parts = [(REPLY, whole), (THINKING, completion.reasoning)]
-                rows = [(n, role, *_packed(text)) for n, (role, text) in enumerate(parts) if text]
+                rows = [
+                    (n, role, *_packed(text, text.encode("utf-8", "surrogatepass")))
+                    for n, (role, text) in enumerate(parts)
+                    if text
+                ]
                 return Raw(tuple(rows)) if rows else None
             case _:
                 return None
@@ -94,7 +102,7 @@ class Sent:
             place = self._places.get(key)
             if place is None:
                 place = self._places[key] = seq, len(new)
-                new.append((len(new), message.role, len(message.content), *_body(raw)))
+                new.append((len(new), message.role, *_packed(message.content, raw)))
             places.append(place)
         return Raw(tuple(new), orjson.dumps(places).decode())
 
@@ -104,9 +112,16 @@ def prompts(rows: Iterator[tuple[int, str]]) -> dict[int, list[Place]]:
     return {seq: [(at, part) for at, part in json.loads(places)] for seq, places in rows}
 
 
-def sizes(rows: Iterator[tuple[int, int, str, int]]) -> dict[Place, Size]:
+def sizes(rows: Iterator[tuple[int, int, str, int, int]]) -> dict[Place, Size]:
     """Of the rows of `SIZES`."""
-    return {(seq, part): Size(role, chars) for seq, part, role, chars in rows}
+    return {(seq, part): Size(role, chars, width) for seq, part, role, chars, width in rows}
+
+
+def width_of(text: str, raw: bytes) -> int:
+    """The most bytes of UTF-8 that one character of `text` takes; `raw` is all of them."""
+    if len(raw) == len(text):
+        return 1
+    return 4 if len(text.encode("utf-16-le", "surrogatepass")) > 2 * len(text) else 3
 
 
 def unpacked(rows: Iterator[tuple[int, bytes]]) -> str:
@@ -139,9 +154,6 @@ def _text(packed: int, body: bytes) -> str:
     return raw.decode("utf-8", "surrogatepass")
 
 
-def _packed(text: str) -> tuple[int, int, bytes]:
-    return len(text), *_body(text.encode("utf-8", "surrogatepass"))
-
-
-def _body(raw: bytes) -> tuple[int, bytes]:
-    return (0, raw) if len(raw) < LEAST_PACKED else (1, zlib.compress(raw, FASTEST))
+def _packed(text: str, raw: bytes) -> tuple[int, int, int, bytes]:
+    packed = (0, raw) if len(raw) < LEAST_PACKED else (1, zlib.compress(raw, FASTEST))
+    return len(text), width_of(text, raw), *packed

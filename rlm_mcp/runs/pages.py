@@ -1,22 +1,28 @@
 """A run's trace for reading, in pages of a size that hosts pass on whole."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import TypeVar
 
 from rlm_mcp.errors import ArgumentInvalid
 from rlm_mcp.runs.journal import RunRow
 from rlm_mcp.types import Detail
-from rlm_mcp.words import count
+from rlm_mcp.words import count, paged, pieces, weight
 
-# Codex cuts the middle out of results above 12,000 characters, structure and all.
-PAGE_CHARS = 9_000
-STEP_CHARS = 60
+T = TypeVar("T")
+
+# Of its JSON: Codex cuts the middle out of a result of more than 12,000 bytes, structure and all.
+PAGE_BYTES = 10_000
+STEP_BYTES = 80  # what a step takes beside its text
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that happened. `node` is "" for the run itself, "1" for its first nested run."""
+    """One thing that happened. `node` is "" for the run itself, "1" for its first nested run.
+
+    `cut`: its text is head and tail of a longer one.
+    """
 
     seq: int
     at: str
@@ -24,23 +30,12 @@ class Step:
     turn: int
     kind: str
     text: str
+    cut: bool = False
 
     @property
-    def chars(self) -> int:
-        """How long its text is."""
-        return len(self.text)
-
-
-class Sized(Protocol):
-    """What has a length before it has a text."""
-
-    @property
-    def chars(self) -> int:
-        """How long its text is."""
-        ...
-
-
-S = TypeVar("S", bound=Sized)
+    def weight(self) -> int:
+        """About the bytes that it takes on a page."""
+        return weight(self.text) + weight(self.node) + STEP_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +57,15 @@ class Trace:
         return "\n\n".join([head, *(_titled(step) for step in self.steps)])
 
 
-def paged(steps: Sequence[S]) -> list[list[S]]:
-    """At least one page, each of at most `PAGE_CHARS` characters or of a single step."""
-    pages: list[list[S]] = [[]]
-    room = PAGE_CHARS
-    for step in steps:
-        size = step.chars + STEP_CHARS
-        if pages[-1] and size > room:
-            pages.append([])
-            room = PAGE_CHARS
-        pages[-1].append(step)
-        room -= size
-    return pages
+def pages_of(steps: Sequence[Step]) -> list[list[Step]]:
+    """All of them in pages, at least one; a step that is longer than a page goes on on the next."""
+    parts = (part for step in steps for part in _parts(step))
+    return paged(parts, PAGE_BYTES, attrgetter("weight"))
 
 
 def page_of(
-    pages: Sequence[list[S]], page: int, what: str, detail: Detail
-) -> tuple[list[S], int | None]:
+    pages: Sequence[list[T]], page: int, what: str, detail: Detail
+) -> tuple[list[T], int | None]:
     """What is on a page of `what`, and the page after it.
 
     Raises:
@@ -96,3 +83,8 @@ def page_of(
 def _titled(step: Step) -> str:
     place = f"turn {step.turn}" if not step.node else f"nested {step.node}, turn {step.turn}"
     return f"[{place} · {step.kind}]\n{step.text}"
+
+
+def _parts(step: Step) -> list[Step]:
+    texts = pieces(step.text, PAGE_BYTES - STEP_BYTES - weight(step.node))
+    return [replace(step, text=text) for text in texts] if len(texts) > 1 else [step]

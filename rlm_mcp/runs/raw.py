@@ -2,34 +2,40 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from rlm_mcp.errors import ArgumentInvalid
 from rlm_mcp.events import CallEnded, CallStarted
 from rlm_mcp.runs.journal import Journal, Recorded, RunRow
-from rlm_mcp.runs.messages import REPLY, THINKING, Place, Size, shared
-from rlm_mcp.runs.pages import PAGE_CHARS, STEP_CHARS, Step, Trace, page_of, paged
-from rlm_mcp.words import count, sendable
+from rlm_mcp.runs.messages import REPLY, THINKING, Place, Size, shared, width_of
+from rlm_mcp.runs.pages import PAGE_BYTES, STEP_BYTES, Step, Trace, page_of
+from rlm_mcp.words import count, paged, sendable
 
-PIECE_CHARS = PAGE_CHARS - STEP_CHARS
+# The rest of a page is for what JSON escapes: quotes, line ends.
+PIECE_BYTES = PAGE_BYTES * 4 // 5
 NOT_KEPT = "(The whole prompt was not kept: an earlier version recorded this run.)"
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of a page: characters `start` to `end` of a message in the journal, or of a `text`."""
+    """Part of a page: characters `start` to `end` of a message in the journal, or of a `text`.
+
+    None of them takes more than `width` bytes of UTF-8.
+    """
 
     call: CallStarted
     row: Recorded
     kind: str
     start: int
     end: int
+    width: int
     place: Place | None = None
     text: str = ""
 
     @property
-    def chars(self) -> int:
-        """How long its text is."""
-        return self.end - self.start
+    def weight(self) -> int:
+        """The most bytes that it takes on a page, but for escapes."""
+        return (self.end - self.start) * self.width + STEP_BYTES
 
 
 @dataclass(slots=True)
@@ -56,7 +62,7 @@ class Kept:
 async def raw_trace(journal: Journal, run_id: str, page: int, call: str | None) -> Trace:
     """Page `page` of the messages of a run, of all calls or of one; see `runs.trace.trace`."""
     run = await journal.run(run_id)
-    pages = paged(await _pieces(journal, run, call))
+    pages = paged(await _pieces(journal, run, call), PIECE_BYTES, attrgetter("weight"))
     what = f"Run {run_id}" if call is None else f"Call {call} of run {run_id}"
     pieces, following = page_of(pages, page, what, "messages")
     steps = [await _step(journal, run_id, piece) for piece in pieces]
@@ -122,7 +128,7 @@ def _sent(each: Exchange, kept: Kept, *, whole: bool) -> list[Piece]:
         pieces += _cut(each, f"{each.call.call} prompt", words)
     for place in each.places[known:]:
         size = kept.sizes[place]
-        pieces += _cut(each, f"{each.call.call} {size.role}", size.chars, place)
+        pieces += _cut(each, f"{each.call.call} {size.role}", size, place)
     return pieces
 
 
@@ -130,7 +136,7 @@ def _received(each: Exchange, kept: Kept) -> list[Piece]:
     if each.ended is None or not isinstance(each.ended.event, CallEnded):
         return []
     end, pieces = each.ended.event, []
-    whole: str | int = end.reply
+    whole: str | Size = end.reply
     reply = thinking = None
     for part in (0, 1):
         place = (each.ended.seq, part)
@@ -138,32 +144,36 @@ def _received(each: Exchange, kept: Kept) -> list[Piece]:
         if size is not None and size.role == THINKING:
             thinking = place
         elif size is not None and size.role == REPLY:
-            reply, whole = place, size.chars
+            reply, whole = place, size
     if thinking is not None:
-        size = kept.sizes[thinking]
-        pieces += _cut(each, f"{end.call} {THINKING}", size.chars, thinking)
+        pieces += _cut(each, f"{end.call} {THINKING}", kept.sizes[thinking], thinking)
     if end.outcome == "ok":
         return pieces + _cut(each, f"{end.call} {REPLY}", whole, reply)
     return pieces + _cut(each, f"{end.call} {end.outcome}", end.error or end.outcome)
 
 
-def _cut(each: Exchange, kind: str, whole: str | int, place: Place | None = None) -> list[Piece]:
-    """A text in pieces that fit on a page; of one in the journal, `whole` is its length."""
-    text = whole if isinstance(whole, str) else ""
-    chars = whole if isinstance(whole, int) else len(whole)
-    starts = range(0, max(1, chars), PIECE_CHARS)
+def _cut(each: Exchange, kind: str, whole: str | Size, place: Place | None = None) -> list[Piece]:
+    """A text in pieces that fit on a page; of one in the journal, `whole` is its size."""
+    text, size = ("", whole) if isinstance(whole, Size) else (whole, _size_of(whole))
+    step = (PIECE_BYTES - STEP_BYTES) // size.width
+    starts = range(0, max(1, size.chars), step)
     return [
         Piece(
-            each.call,
-            each.started,
-            kind if len(starts) == 1 else f"{kind} {number} of {len(starts)}",
-            start,
-            min(chars, start + PIECE_CHARS),
-            place,
-            text,
+            call=each.call,
+            row=each.started,
+            kind=kind if len(starts) == 1 else f"{kind} {number} of {len(starts)}",
+            start=start,
+            end=min(size.chars, start + step),
+            width=size.width,
+            place=place,
+            text=text,
         )
         for number, start in enumerate(starts, 1)
     ]
+
+
+def _size_of(text: str) -> Size:
+    return Size("", len(text), width_of(text, text.encode("utf-8", "surrogatepass")))
 
 
 async def _step(journal: Journal, run_id: str, piece: Piece) -> Step:

@@ -1,8 +1,12 @@
 """A run's trace for reading: its events folded into steps, in pages of bounded size."""
 
+import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import anyio.to_thread
+
+from rlm_mcp.conduct import Citation
 from rlm_mcp.errors import ArgumentInvalid
 from rlm_mcp.events import (
     CallEnded,
@@ -10,6 +14,7 @@ from rlm_mcp.events import (
     CallStarted,
     CellEnded,
     CellStarted,
+    Event,
     Note,
     ReplReady,
     RunEnded,
@@ -19,12 +24,14 @@ from rlm_mcp.events import (
 )
 from rlm_mcp.runs.feed import event_page
 from rlm_mcp.runs.journal import Journal, Recorded
-from rlm_mcp.runs.pages import PAGE_CHARS, Step, Trace, page_of, paged
+from rlm_mcp.runs.pages import Step, Trace, page_of, pages_of
 from rlm_mcp.runs.raw import raw_trace, whole_raw_trace
 from rlm_mcp.types import Detail, Usage
 from rlm_mcp.words import clip, count
 
-PIECE_CHARS = {"turns": 1_500, "calls": 3_000, "full": 8_000, "answer": PAGE_CHARS, "events": 8_000}
+# What a step shows of one event; a page holds them, whatever their length.
+PIECE_CHARS = {"turns": 1_500, "calls": 3_000, "full": sys.maxsize, "events": 8_000}
+ANSWER_CHARS = 8_000
 
 
 async def trace(
@@ -36,9 +43,10 @@ async def trace(
 ) -> Trace:
     """Page `page` of a run.
 
-    `turns` folds sub-calls into sums, `calls` shows each, `full` cuts less, `answer` pages through
-    the answer alone, `messages` through what calls sent and received, raw: of all, or of one
-    `call`. With `events` a page is named by its first event and holds what programs draw.
+    `turns` folds sub-calls into sums, `calls` shows each, `full` cuts only the answer, `answer` has
+    nothing but the answer and its citations, `messages` what calls sent and received, raw: all of
+    them, or one `call`. A step longer than a page goes on on the next. With `events` a page is
+    named by its first event and holds what programs draw.
 
     Raises:
         UnknownRun: the journal has none of that id.
@@ -53,9 +61,10 @@ async def trace(
     if detail == "events":
         return await event_page(journal, run_id, page)
     run = await journal.run(run_id)
-    pages = paged(await _all_steps(journal, run_id, detail))
-    steps, following = page_of(pages, page, f"Run {run_id}", detail)
-    return Trace(run, page, len(pages), tuple(steps), following)
+    steps = await _all_steps(journal, run_id, detail)
+    pages = await anyio.to_thread.run_sync(pages_of, steps)
+    shown, following = page_of(pages, page, f"Run {run_id}", detail)
+    return Trace(run, page, len(pages), tuple(shown), following)
 
 
 async def whole_trace(
@@ -117,10 +126,17 @@ def _steps(recorded: Iterable[Recorded], detail: Detail) -> list[Step]:
             if node not in open_sums:
                 steps.append(open_sums.setdefault(node, Sum(row, turns.get(node, 0))))
             open_sums[node].add(event)
-        elif (told := _told(event, PIECE_CHARS[detail])) is not None:
+        elif (told := _told(event, most := _most(event, detail))) is not None:
             open_sums.pop(node, None)
-            steps.append(Step(row.seq, row.at, node, turns.get(node, 0), *told))
+            cut = len(told[1]) > most and told != _told(event, sys.maxsize)
+            steps.append(Step(row.seq, row.at, node, turns.get(node, 0), *told, cut))
     return [step.step() if isinstance(step, Sum) else step for step in steps]
+
+
+def _most(event: Event, detail: Detail) -> int:
+    """Characters to show of what an event says; the answer of all has a detail of its own."""
+    most = PIECE_CHARS[detail]
+    return min(most, ANSWER_CHARS) if isinstance(event, RunEnded) and not event.node else most
 
 
 def _told(event: object, most: int) -> tuple[str, str] | None:
@@ -158,11 +174,18 @@ def _told(event: object, most: int) -> tuple[str, str] | None:
 def _answer_steps(ending: Recorded | None) -> list[Step]:
     if ending is None or not isinstance(ending.event, RunEnded):
         return []
-    seq, at, event = ending.seq, ending.at, ending.event
-    return [
-        Step(seq, at, "", event.turns, "answer", event.answer[start : start + PAGE_CHARS])
-        for start in range(0, max(1, len(event.answer)), PAGE_CHARS)
-    ]
+    event = ending.event
+    answer = Step(ending.seq, ending.at, "", event.turns, "answer", event.answer)
+    if not event.citations:
+        return [answer]
+    places = "\n".join(map(_place, event.citations))
+    return [answer, replace(answer, kind="citations", text=places)]
+
+
+def _place(citation: Citation) -> str:
+    lines = f":{citation.start}-{citation.end}" if citation.start else ""
+    told = citation.check or ("found" if citation.found else "no such lines")
+    return f"{citation.path}{lines} ({told})" + (f": {citation.reason}" if citation.reason else "")
 
 
 def _bill(event: CallEnded) -> str:

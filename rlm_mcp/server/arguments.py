@@ -24,7 +24,7 @@ def _unwrapped(value: Any) -> Any:
 
 
 Unwrapped = BeforeValidator(_unwrapped)
-WaitS = Annotated[float | None, Field(ge=0, le=86_400)]
+WaitS = Annotated[float | None, Field(ge=0, le=86_400, description="Seconds to wait for it.")]
 
 
 class Arguments(BaseModel):
@@ -98,6 +98,7 @@ class ListContexts(Arguments):
     """Of list_contexts."""
 
     session: str | None = None
+    page: int = Field(default=1, ge=1)
 
 
 class GetCosts(Arguments):

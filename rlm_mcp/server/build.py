@@ -12,12 +12,14 @@ from mcp.server.subscriptions import ListenHandler
 from rlm_mcp.errors import RlmError
 from rlm_mcp.server import resources, views
 from rlm_mcp.server.app import App
-from rlm_mcp.server.arguments import parse
+from rlm_mcp.server.arguments import LoadContext, parse
 from rlm_mcp.server.completion import completed
+from rlm_mcp.server.leftovers import ERROR_BYTES
 from rlm_mcp.server.prompts import listed, written
 from rlm_mcp.server.schemas import input_schema, output_schema, same_output
 from rlm_mcp.server.sessions import Request
 from rlm_mcp.server.tools import TOOLS, Told, Tool, find_tool
+from rlm_mcp.words import clip_json
 
 INSTRUCTIONS = (
     "Answers questions about text too large to read: codebases, logs, many documents. "
@@ -142,7 +144,8 @@ def _result(told: Told) -> types.CallToolResult:
 
 
 def _refusal(text: str) -> types.CallToolResult:
-    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=True)
+    told = types.TextContent(type="text", text=clip_json(text, ERROR_BYTES))
+    return types.CallToolResult(content=[told], is_error=True)
 
 
 def _listed(name: str, tool: Tool, app: App) -> types.Tool:
@@ -150,12 +153,15 @@ def _listed(name: str, tool: Tool, app: App) -> types.Tool:
     first = next(each for each, other in TOOLS.items() if other.gives is tool.gives)
     if "wait_s" in schema["properties"]:
         schema["properties"]["wait_s"]["default"] = app.settings.wait_s
+    told: dict[str, Any] = {"title": tool.title}
+    if tool.takes is LoadContext and app.settings.http != "off":
+        told["open_world_hint"] = True
     return types.Tool(
         name=name,
         title=tool.title,
         description=tool.description,
         input_schema=schema,
         output_schema=output_schema(tool.gives) if first == name else same_output(first),
-        annotations=tool.hints,
+        annotations=tool.hints.model_copy(update=told),
         _meta=views.tool_meta(name),
     )

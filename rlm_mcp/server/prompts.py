@@ -87,6 +87,7 @@ CAUSE = (
     "Find the cause: the first sign of it, the events in the minutes before, and what followed."
     " Quote each line that the finding rests on with its path:line and time."
 )
+ROTATED = " Are there older parts beside it, like app.log.1? `rotated:PATH` loads them all as one."
 ANY_PROBLEM = "Not named. Find what failed, when it began and why."
 
 
@@ -142,6 +143,8 @@ async def _codebase(app: App, request: Request, given: Given) -> str:
 
 async def _log(app: App, request: Request, given: Given) -> str:
     load, known = await _loading(app, request, given["source"])
+    if "contexts" not in known:
+        load += ROTATED
     problem = given.get("problem")
     cause = CAUSE if problem is None else f"The problem: {problem.rstrip('.')}. {CAUSE}"
     return LOG.format(

@@ -20,6 +20,7 @@ from rlm_mcp.server.addresses import (
     view_uri,
 )
 from rlm_mcp.server.app import App
+from rlm_mcp.server.leftovers import changed
 from rlm_mcp.server.sessions import Request
 from rlm_mcp.words import count, sendable
 
@@ -176,9 +177,10 @@ def _of_context(info: "ContextInfo", catalogue: "Catalogue", address: Address) -
 
 def _manifest(info: "ContextInfo", catalogue: "Catalogue", address: Address) -> dict[str, Any]:
     """One page of the documents, and of the skipped files as a load met them."""
-    documents = catalogue.documents
+    documents, changes = catalogue.documents, changed(info.changes) if info.changes else []
     page = _number(address, "page", 1)
-    pages = max(1, -(-max(len(documents), len(info.skipped)) // MANIFEST_ROWS))
+    rows_told = max(len(documents), len(info.skipped), len(changes))
+    pages = max(1, -(-rows_told // MANIFEST_ROWS))
     if not 1 <= page <= pages:
         raise ArgumentInvalid(f"There is no page {page}.", f"Ask for a page from 1 to {pages}.")
     rows = slice((page - 1) * MANIFEST_ROWS, page * MANIFEST_ROWS)
@@ -200,6 +202,7 @@ def _manifest(info: "ContextInfo", catalogue: "Catalogue", address: Address) -> 
             for d in documents[rows]
         ],
         "skipped_files": [[skip.path, skip.reason] for skip in info.skipped[rows]],
+        "changes": changes[rows],
     }
 
 

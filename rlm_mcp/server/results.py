@@ -1,28 +1,26 @@
 """What tools return, as structure. The first-level names are a contract; unknown is null."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from rlm_mcp.conduct import Check, Citation, Conduct, Plan, Recount, Way
+from rlm_mcp.errors import ArgumentInvalid
+from rlm_mcp.server import leftovers
 from rlm_mcp.server.addresses import context_uri
-from rlm_mcp.server.next_call import after_run
 from rlm_mcp.types import Answer, Changes, ContextInfo
-from rlm_mcp.words import clip
+from rlm_mcp.words import clip_json, paged, weight, within
 
 if TYPE_CHECKING:
     from rlm_mcp.runs.costs import Costs, Spent
     from rlm_mcp.service import RunView
 
-# Codex cuts the middle out of results above 12,000 characters, structure and all.
-ANSWER_CHARS = 8_500
-MOST_CITATIONS = 12
 EXCERPT_CHARS = 80
 MOST_SKIPS = 20
 MOST_CHANGES = 10
 MOST_COVERED = 5
 
-How = Literal["added", "changed", "removed"]
 Status = Literal["done", "running", "failed", "planned"]
 
 
@@ -47,20 +45,18 @@ class ChangedFiles(Result):
     added: int
     changed: int
     removed: int
-    first: list[tuple[How, str]]
+    first: list[tuple[leftovers.How, str]]
 
     @classmethod
     def of(cls, changes: Changes) -> "ChangedFiles":
         """Of what the load found."""
-        found: list[tuple[How, str]] = [("changed", path) for path in changes.changed]
-        found += [("added", path) for path in changes.added]
-        found += [("removed", path) for path in changes.removed]
+        first = leftovers.changed(changes)[:MOST_CHANGES]
         return cls(
             since=changes.since,
             added=len(changes.added),
             changed=len(changes.changed),
             removed=len(changes.removed),
-            first=found[:MOST_CHANGES],
+            first=within(first, leftovers.CHANGE_BYTES),
         )
 
 
@@ -79,39 +75,62 @@ class LoadedContext(Result):
     changes: ChangedFiles | None
 
     @classmethod
-    def of(cls, info: ContextInfo, most_skips: int = MOST_SKIPS) -> "LoadedContext":
-        """Of what the store knows."""
+    def of(cls, info: ContextInfo, *, brief: bool = False) -> "LoadedContext":
+        """Of what the store knows; a `brief` one counts what was skipped and lists none of it."""
         count, uri = len(info.skipped), context_uri(info.id)
+        skips = [(skip.path, skip.reason) for skip in info.skipped[:MOST_SKIPS]]
+        first = [] if brief else within(skips, leftovers.SKIP_BYTES)
         return cls(
             id=info.id,
             uri=uri,
-            name=info.name,
+            name=leftovers.named(info.name),
             documents=info.documents,
             bytes=info.bytes,
             chars=info.chars,
             lines=info.lines,
             tokens_estimate=info.tokens_estimate,
-            skipped=SkippedFiles(
-                count=count,
-                first=[(skip.path, skip.reason) for skip in info.skipped[:most_skips]],
-                all=uri if count > most_skips else None,
-            ),
-            changes=ChangedFiles.of(info.changes) if info.changes else None,
+            skipped=SkippedFiles(count=count, first=first, all=uri if count > len(first) else None),
+            changes=ChangedFiles.of(info.changes) if info.changes and not brief else None,
         )
 
 
 class ContextLoaded(Result):
-    """Of load_context."""
+    """Of load_context. `next` says how to ask, for hosts that show their model no text."""
 
     session: str
     context: LoadedContext
+    next: str
+
+    @classmethod
+    def of(cls, session: str, context: LoadedContext) -> "ContextLoaded":
+        """Of a context that has just come into a session."""
+        ask = f'Ask with rlm_query(query=..., session="{session}").'
+        return cls(session=session, context=context, next=ask)
 
 
 class ContextsListed(Result):
-    """Of list_contexts. `session` is null while nothing was loaded."""
+    """Of list_contexts. `session` is null while nothing was loaded; `next` says what to call."""
 
     session: str | None
     contexts: list[LoadedContext]
+    next: str | None = None
+
+    @classmethod
+    def of(cls, session: str, infos: Sequence[ContextInfo], page: int) -> "ContextsListed":
+        """Of a page of what a session has loaded.
+
+        Raises:
+            ArgumentInvalid: there is no such page.
+        """
+        rows = [LoadedContext.of(info, brief=True) for info in infos]
+        pages = paged(rows, leftovers.LIST_BYTES, _weight)
+        if page > len(pages):
+            raise ArgumentInvalid(
+                f"There is no page {page} of contexts.", f"Ask for a page from 1 to {len(pages)}."
+            )
+        call = f'Call list_contexts(session="{session}", page={page + 1})'
+        more = f"{call} for more: {len(rows)} are loaded." if page < len(pages) else None
+        return cls(session=session, contexts=pages[page - 1], next=more)
 
 
 class Place(Result):
@@ -140,7 +159,7 @@ class Place(Result):
             found=citation.found,
             excerpt=citation.excerpt.strip()[:EXCERPT_CHARS],
             check=citation.check,
-            reason=citation.reason,
+            reason=citation.reason and leftovers.named(citation.reason),
         )
 
 
@@ -179,10 +198,10 @@ class RunConduct(Result):
         reuse = conduct.prefix_reuse
         return cls(
             way=conduct.way,
-            why=conduct.why,
+            why=clip_json(conduct.why, leftovers.WHY_BYTES),
             prefix_reuse=None if reuse is None else round(reuse, 3),
             coverage=[
-                ReadPieces(name=each.name, read=each.read, pieces=each.pieces)
+                ReadPieces(name=leftovers.named(each.name), read=each.read, pieces=each.pieces)
                 for each in conduct.coverage[:MOST_COVERED]
             ],
             recount=conduct.recount,
@@ -227,7 +246,12 @@ class RunResult(Result):
             status="planned",
             run_id=None,
             session=session,
-            plan=RunPlan(way=plan.way, why=plan.why, calls=plan.calls, tokens=plan.tokens),
+            plan=RunPlan(
+                way=plan.way,
+                why=clip_json(plan.why, leftovers.WHY_BYTES),
+                calls=plan.calls,
+                tokens=plan.tokens,
+            ),
             next="Call rlm_query without `estimate` to ask.",
         )
 
@@ -239,8 +263,8 @@ class RunResult(Result):
                 status="failed",
                 run_id=view.run_id,
                 session=view.session,
-                next=view.error.hint,
-                notes=[view.error.message],
+                next=clip_json(view.error.hint, leftovers.ERROR_BYTES),
+                notes=[clip_json(view.error.message, leftovers.ERROR_BYTES)],
             )
         if view.answer is None:
             waiting = f'Call get_answer(run_id="{view.run_id}") to go on waiting; '
@@ -249,20 +273,22 @@ class RunResult(Result):
                 run_id=view.run_id,
                 session=view.session,
                 next=waiting + "cancel_query stops it and keeps what it has.",
-                progress=view.line,
+                progress=view.line and clip_json(view.line, leftovers.WHY_BYTES),
             )
         return cls._ended(view, view.answer)
 
     @classmethod
     def _ended(cls, view: "RunView", answer: Answer) -> "RunResult":
         usage = answer.usage
-        return cls(
+        places = [Place.of(each) for each in answer.citations[: leftovers.MOST_CITATIONS]]
+        listed = within(places, leftovers.CITATION_BYTES, _weight)
+        ended = cls(
             status="done",
             run_id=view.run_id,
             session=view.session,
-            answer=clip(answer.text, ANSWER_CHARS),
+            answer=answer.text,
             stopped_by=answer.stopped_by,
-            citations=[Place.of(each) for each in answer.citations[:MOST_CITATIONS]],
+            citations=listed,
             usage=RunUsage(
                 turns=answer.turns,
                 seconds=round(answer.seconds, 1),
@@ -273,10 +299,17 @@ class RunResult(Result):
                 estimated_calls=usage.estimated_calls,
             ),
             cost=usage.cost,
-            next=after_run(answer, ANSWER_CHARS),
-            notes=[*answer.notes, *_uncited(answer)],
+            next=leftovers.next_after(answer, cut=False),
+            notes=[*leftovers.noted(answer.notes), *leftovers.uncited(answer, len(listed))],
             conduct=RunConduct.of(answer.conduct),
         )
+        if len(answer.text) <= leftovers.MOST_BYTES and _weight(ended) <= leftovers.MOST_BYTES:
+            return ended
+        bare = ended.model_copy(
+            update={"answer": "", "next": leftovers.next_after(answer, cut=True)}
+        )
+        shown = clip_json(answer.text, leftovers.MOST_BYTES - _weight(bare))
+        return bare.model_copy(update={"answer": shown})
 
 
 class Bill(Result):
@@ -329,15 +362,13 @@ class CostsSummed(Result):
             root=Bill.of(costs.root),
             sub=Bill.of(costs.sub),
             total=Bill.of(costs.total),
-            by_model={model: Bill.of(spent) for model, spent in costs.by_model.items()},
+            by_model={
+                model: Bill.of(spent)
+                for model, spent in leftovers.most_used(costs.by_model).items()
+            },
             by_depth={str(depth): Bill.of(spent) for depth, spent in costs.by_depth.items()},
         )
 
 
-
-
-def _uncited(answer: Answer) -> list[str]:
-    count = len(answer.citations)
-    if count <= MOST_CITATIONS:
-        return []
-    return [f"{MOST_CITATIONS} of {count} citations are listed; the answer names them all."]
+def _weight(result: Result) -> int:
+    return weight(result.model_dump(mode="json"))

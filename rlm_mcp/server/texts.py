@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from rlm_mcp.server.results import (
     Bill,
+    ContextLoaded,
     ContextsListed,
     CostsSummed,
     LoadedContext,
@@ -18,20 +19,24 @@ RECOUNTED = {
 }
 
 
-def loaded_text(session: str, context: LoadedContext) -> str:
+NOTHING_LOADED = "Nothing is loaded. Call load_context with a path or a text."
+
+
+def loaded_text(loaded: ContextLoaded) -> str:
     """Of load_context."""
+    context = loaded.context
     lines = [f"Loaded {_context_line(context)}."]
     lines += [*_changed_lines(context), *_skipped_lines(context)]
-    lines.append(f'Ask with rlm_query(query=..., session="{session}").')
-    return "\n".join(lines)
+    return "\n".join([*lines, loaded.next])
 
 
 def contexts_text(listed: ContextsListed) -> str:
     """Of list_contexts."""
     if not listed.contexts:
-        return "Nothing is loaded. Call load_context with a path or a text."
+        return listed.next or NOTHING_LOADED
     lines = [f"{_context_line(each)}, {each.uri}" for each in listed.contexts]
-    return "\n".join([*lines, f"session {listed.session}"])
+    more = [listed.next] if listed.next else []
+    return "\n".join([*lines, f"session {listed.session}", *more])
 
 
 def run_text(result: RunResult) -> str:
@@ -98,7 +103,7 @@ def _changed_lines(context: LoadedContext) -> list[str]:
     counts = f"{changes.changed} changed, {changes.added} added, {changes.removed} removed"
     total = changes.changed + changes.added + changes.removed
     lines = [f"- {path}: {how}" for how, path in changes.first]
-    more = [f"- and {total - len(lines)} more"] if total > len(lines) else []
+    more = [f"- and {total - len(lines)} more: {context.uri}"] if total > len(lines) else []
     return [f"Since {changes.since}, {counts}:", *lines, *more]
 
 

@@ -62,12 +62,13 @@ async def load_context(app: App, request: Request, asked: arguments.LoadContext)
     context = results.LoadedContext.of(info)
     link = types.ResourceLink(
         type="resource_link",
-        name=info.name,
+        name=context.name,
+        description="Its documents and the files skipped, as JSON.",
         uri=context.uri,
         mime_type="application/json",
     )
-    structure = results.ContextLoaded(session=session.handle, context=context)
-    return Told(structure, texts.loaded_text(session.handle, context), links=(link,))
+    structure = results.ContextLoaded.of(session.handle, context)
+    return Told(structure, texts.loaded_text(structure), links=(link,))
 
 
 async def rlm_query(app: App, request: Request, asked: arguments.RlmQuery) -> Told:
@@ -130,11 +131,10 @@ async def list_contexts(app: App, request: Request, asked: arguments.ListContext
     caller = await app.caller(request)
     key = caller.key
     if asked.session is None and key is not None and app.sessions.implied(key) is None:
-        listed = results.ContextsListed(session=None, contexts=[])
+        listed = results.ContextsListed(session=None, contexts=[], next=texts.NOTHING_LOADED)
     else:
         session = await caller.session(asked.session)
-        contexts = [results.LoadedContext.of(info, most_skips=0) for info in session.contexts]
-        listed = results.ContextsListed(session=session.handle, contexts=contexts)
+        listed = results.ContextsListed.of(session.handle, session.contexts, asked.page)
     return Told(listed, texts.contexts_text(listed))
 
 
@@ -186,6 +186,8 @@ def _budget(settings: Budget, limits: arguments.Limits | None) -> Budget:
 _CHANGES = types.ToolAnnotations(
     read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
 )
+# Called again it changes nothing more: a run is gone on with, or stopped, once.
+_CHANGES_ONCE = _CHANGES.model_copy(update={"idempotent_hint": True})
 
 TOOLS = {
     "load_context": Tool(
@@ -213,6 +215,7 @@ TOOLS = {
         takes=arguments.GetAnswer,
         gives=results.RunResult,
         call=get_answer,
+        hints=_CHANGES_ONCE,
     ),
     "cancel_query": Tool(
         title="Cancel query",
@@ -220,7 +223,7 @@ TOOLS = {
         takes=arguments.CancelQuery,
         gives=results.RunResult,
         call=cancel_query,
-        hints=_CHANGES,
+        hints=_CHANGES_ONCE,
     ),
     "list_contexts": Tool(
         title="List contexts",

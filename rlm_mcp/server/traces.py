@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from rlm_mcp.server import leftovers
 from rlm_mcp.server.results import Result, Status
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ class TracePage(Result):
     @classmethod
     def of(cls, trace: "Trace", detail: str, call: str | None) -> "TracePage":
         """Of a page that the journal gave."""
-        more = f'get_trace(run_id="{trace.run.id}", page={trace.following}, detail="{detail}"'
-        more += ")" if call is None else f', call="{call}")'
         return cls(
             run_id=trace.run.id,
             session=trace.run.session,
@@ -43,5 +42,5 @@ class TracePage(Result):
                 TraceStep(node=step.node, turn=step.turn, kind=step.kind, text=step.text)
                 for step in trace.steps
             ],
-            next=None if trace.following is None else f"Call {more} for the next page.",
+            next=leftovers.next_page(trace, detail, call),
         )

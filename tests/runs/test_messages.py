@@ -12,7 +12,7 @@ from rlm_mcp.events import CallEnded, CallStarted, RunEnded, RunStarted
 from rlm_mcp.llm.scripted import serve
 from rlm_mcp.rules import Keeping
 from rlm_mcp.runs.journal import FILE, Journal
-from rlm_mcp.runs.pages import PAGE_CHARS
+from rlm_mcp.runs.pages import PAGE_BYTES
 from rlm_mcp.runs.trace import trace, whole_trace
 from rlm_mcp.service import Query, open_service
 from rlm_mcp.settings import Settings
@@ -115,7 +115,7 @@ async def test_long_messages_are_read_to_their_end_in_pages_that_hosts_do_not_cu
         for number in range(1, first.pages + 1)
     ]
 
-    assert all(len(page.text()) < PAGE_CHARS + 500 for page in pages)
+    assert all(len(page.text()) < PAGE_BYTES + 500 for page in pages)
     assert "".join(joined(page, "s1 user") for page in pages) == prompt
     assert "".join(joined(page, "s1 thinking") for page in pages) == thinking
     assert "".join(joined(page, "s1 reply") for page in pages) == reply

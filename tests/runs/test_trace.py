@@ -13,7 +13,7 @@ from rlm_mcp.events import (
     TurnStarted,
 )
 from rlm_mcp.runs.journal import Journal
-from rlm_mcp.runs.pages import PAGE_CHARS
+from rlm_mcp.runs.pages import PAGE_BYTES
 from rlm_mcp.runs.trace import trace
 from rlm_mcp.types import Budget, Usage
 
@@ -106,7 +106,7 @@ async def test_pages_are_bounded_and_hold_every_step_once(journal):
     pages = [await trace(journal, "run_1", page) for page in range(1, first.pages + 1)]
 
     assert first.pages > 1
-    assert all(len(page.text()) < PAGE_CHARS + 2000 for page in pages)
+    assert all(len(page.text().encode()) < PAGE_BYTES + 200 for page in pages)
     steps = [step.seq for page in pages for step in page.steps]
     assert steps == sorted(steps)
     assert pages[-1].steps[-1].kind == "answer"

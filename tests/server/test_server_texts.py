@@ -7,7 +7,8 @@ import pytest
 from rlm_mcp.conduct import Citation
 from rlm_mcp.errors import EndpointUnreachable
 from rlm_mcp.server import texts
-from rlm_mcp.server.results import MOST_CITATIONS, LoadedContext, RunResult
+from rlm_mcp.server.leftovers import MOST_CITATIONS
+from rlm_mcp.server.results import ContextLoaded, LoadedContext, RunResult
 from rlm_mcp.service import RunView
 from rlm_mcp.types import Answer, ContextInfo, Skip, TextKind, Usage
 
@@ -67,7 +68,8 @@ def test_a_loaded_context_reads_well(golden, tmp_path):
         manifest=tmp_path,
     )
 
-    golden("loaded.txt", texts.loaded_text("ses_1", LoadedContext.of(info)) + "\n")
+    loaded = ContextLoaded.of("ses_1", LoadedContext.of(info))
+    golden("loaded.txt", texts.loaded_text(loaded) + "\n")
 
 
 @pytest.mark.parametrize("number", [MOST_CITATIONS, MOST_CITATIONS + 1])

@@ -64,13 +64,13 @@ class Calls:
         Raises:
             EndpointError: the call failed for good.
         """
-        node, role = site.admission.node, site.admission.role
-
         attempts = 1
 
         def on_retry(retry: Retry) -> None:
             nonlocal attempts
-            told = CallRetried(node, site.call, attempts, retry.reason, retry.wait_s, retry.lost)
+            told = CallRetried(
+                site.admission.node, site.call, attempts, retry.reason, retry.wait_s, retry.lost
+            )
             attempts += 1
             if on_wait is not None:
                 on_wait()
@@ -78,19 +78,7 @@ class Calls:
 
         outcome: CallOutcome = "failed"
         result: Completion | EndpointError | None = None
-        self.sink.emit(
-            CallStarted(
-                node=node,
-                call=site.call,
-                turn=site.turn,
-                role=role,
-                model=model.name,
-                prompt=clip(messages[-1].content, PROMPT_CHARS),
-                prompt_chars=sum(len(message.content) for message in messages),
-                batch=site.batch,
-                messages=tuple(messages),
-            )
-        )
+        self._begin(model, messages, site)
         try:
             result = await self.outage.bear(
                 model.name,
@@ -107,6 +95,21 @@ class Calls:
         finally:
             self._end(model, messages, site, outcome, result, attempts)
         return result
+
+    def _begin(self, model: Model, messages: Sequence[Message], site: CallSite) -> None:
+        self.sink.emit(
+            CallStarted(
+                node=site.admission.node,
+                call=site.call,
+                turn=site.turn,
+                role=site.admission.role,
+                model=model.name,
+                prompt=clip(messages[-1].content, PROMPT_CHARS),
+                prompt_chars=sum(len(message.content) for message in messages),
+                batch=site.batch,
+                messages=tuple(messages),
+            )
+        )
 
     def _end(
         self,

@@ -24,7 +24,7 @@ def _unwrapped(value: Any) -> Any:
 
 
 Unwrapped = BeforeValidator(_unwrapped)
-WaitS = Annotated[float | None, Field(ge=0, le=86_400, description="Seconds to wait for it.")]
+WaitS = Annotated[float | None, Field(ge=0, le=86_400, description="Seconds.")]
 
 
 class Arguments(BaseModel):
@@ -39,7 +39,7 @@ class LoadContext(Arguments):
     source: Annotated[str | list[str] | None, Unwrapped] = Field(
         default=None,
         description="Absolute paths of files, folders, globs, archives; `folder@revision` of git;"
-        " `rotated:/x/app.log`; https:// if allowed.",
+        " `rotated:/x/app.log`; https:// URL.",
     )
     text: str | None = Field(default=None, description="Text to load instead.")
     name: str | None = Field(default=None, description="To call it by.")
@@ -66,14 +66,12 @@ class RlmQuery(Arguments):
     )
     session: str | None = Field(default=None, description="Handle from load_context.")
     wait_s: WaitS = None
-    budget: Annotated[Limits | None, Unwrapped] = Field(
-        default=None, description="Limits of this run."
-    )
+    budget: Annotated[Limits | None, Unwrapped] = Field(default=None, description="Its limits.")
     answer_schema: Annotated[dict[str, Any] | None, Unwrapped] = Field(
-        default=None, description="JSON Schema that the answer must fit."
+        default=None, description="JSON Schema of the answer."
     )
     strategy: Strategy | None = Field(default=None, description="`direct`: all text in one prompt.")
-    estimate: bool = Field(default=False, description="Only tell what it takes.")
+    estimate: bool = Field(default=False, description="Tell what it takes.")
     model: str | None = None
     sub_model: str | None = None
 
@@ -83,9 +81,7 @@ class GetAnswer(Arguments):
 
     run_id: str
     wait_s: WaitS = None
-    resume: bool = Field(
-        default=False, description="Go on with a run that was interrupted or lost its endpoint."
-    )
+    resume: bool = Field(default=False, description="Go on with a run that was interrupted.")
 
 
 class CancelQuery(Arguments):
@@ -115,9 +111,9 @@ class GetTrace(Arguments):
     page: int = Field(default=1, ge=1)
     detail: Detail = Field(
         default="turns",
-        description="`answer`: all of it. `messages`: what calls sent and got, raw.",
+        description="`answer`: all of it. `messages`: prompts and replies, raw.",
     )
-    call: str | None = Field(default=None, description="Messages of this call only, as r1 or s2.")
+    call: str | None = Field(default=None, description="One call's messages.")
 
 
 def parse(tool: str, model: type[A], given: dict[str, Any]) -> A:

@@ -202,7 +202,7 @@ TOOLS = {
     "rlm_query": Tool(
         title="Ask",
         description="Answer a question about loaded contexts: a model reads them with code and"
-        " sub-calls, and cites path:line. Takes seconds to minutes. If status is running, call"
+        " sub-calls, and cites path:line. Takes seconds to minutes; if status is running, call"
         " get_answer.",
         takes=arguments.RlmQuery,
         gives=results.RunResult,
@@ -211,7 +211,7 @@ TOOLS = {
     ),
     "get_answer": Tool(
         title="Get answer",
-        description="Wait for a running query and get its answer.",
+        description="Wait for a run and get its answer.",
         takes=arguments.GetAnswer,
         gives=results.RunResult,
         call=get_answer,
@@ -219,7 +219,7 @@ TOOLS = {
     ),
     "cancel_query": Tool(
         title="Cancel query",
-        description="Stop a running query and get the best answer so far.",
+        description="Stop a run and get its best answer so far.",
         takes=arguments.CancelQuery,
         gives=results.RunResult,
         call=cancel_query,
@@ -241,7 +241,7 @@ TOOLS = {
     ),
     "get_trace": Tool(
         title="Get trace",
-        description="Page through what a run did: code, output, calls.",
+        description="Page through what a run did.",
         takes=arguments.GetTrace,
         gives=TracePage,
         call=get_trace,

@@ -140,12 +140,11 @@ async def test_the_commands_that_try_a_model_run(command, words):
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("number", "words"), [(0, "__init__.py 1 "), (1, "9 characters")])
-async def test_its_programs_run(number, words):
-    code, out = await run("-c", block("python", number))
+async def test_its_program_runs():
+    code, out = await run("-c", block("python", 0))
 
     assert code == 0
-    assert words in out
+    assert "__init__.py 1 " in out
 
 
 async def run(*arguments):

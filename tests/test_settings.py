@@ -45,12 +45,18 @@ def test_a_flag_comes_before_the_environment_before_the_file_before_the_default(
     assert Settings.load(environment, max_turns=None).max_turns == 12
 
 
+# What any text can be.
+ADDRESS = "https://rlm.example.org"
+NUMBERS = re.compile(r"(sub_)?price|context|concurrency|max_|user_cost")
+
+
 def test_every_setting_can_stand_in_the_file(write):
-    texts = {name: "x" for name, field in Settings.model_fields.items() if field.default is None}
-    numbers = {name for name in texts if re.match(r"(sub_)?price|context|concurrency|max_", name)}
+    fields = Settings.model_fields
+    texts = {name: ADDRESS for name, field in fields.items() if field.default is None}
+    numbers = {name for name in texts if NUMBERS.match(name)}
     given = {
         name: 1000 if name in numbers else texts.get(name, field.get_default())
-        for name, field in Settings.model_fields.items()
+        for name, field in fields.items()
     }
     lines = [
         f"{name} = {str(value).lower() if isinstance(value, bool | int | float) else repr(value)}"
@@ -59,9 +65,9 @@ def test_every_setting_can_stand_in_the_file(write):
 
     settings = Settings.load(write("\n".join(lines)))
 
-    assert settings.model_fields_set == set(Settings.model_fields)
+    assert settings.model_fields_set == set(fields)
     assert settings.home == Path("own")
-    assert settings.api_key == SecretStr("x")
+    assert settings.api_key == SecretStr(ADDRESS)
 
 
 def test_an_empty_text_counts_as_not_given(write):

@@ -1,6 +1,7 @@
 """Ollama's own API: found out, asked for a window, and understood in all that is documented."""
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -170,7 +171,7 @@ async def test_thinking_is_turned_off_once_it_was_all_that_came(own_environment)
     async with scripted(own_environment, brief, quirks) as (_, root, server):
         with pytest.raises(ReplyEmpty):
             await root.complete(HELLO, max_tokens=50)
-        root._thinking_off = "enable_thinking"
+        root.servers = (replace(root.servers[0], thinking_off="enable_thinking"),)
         said = await root.complete(HELLO, max_tokens=50)
 
     assert said.text == "Yes."

@@ -109,8 +109,8 @@ async def test_each_cell_run_again_sees_the_contexts_it_saw(repeated, snapshot):
 async def test_what_an_interrupted_cell_did_is_told_to_be_lost(cache, box):
     async with LocalBackend(cache, box) as backend:
         driver = Driver(backend)
-        await driver.open(limits=replace(LIMITS, cell_s=1.0, memory_bytes=512 << 20))
-        await driver.run("x = 1; ballast = b'x' * (320 << 20)")
+        await driver.open(limits=replace(LIMITS, cell_s=1.0, memory_bytes=256 << 20))
+        await driver.run("x = 1; ballast = b'x' * (160 << 20)")
         await driver.run("x = 2\nwhile True: pass")
         await driver.run("x = 3" + DIE)
         after = await driver.run("x")

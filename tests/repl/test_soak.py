@@ -22,12 +22,12 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc"),
 ]
 
-CELLS = 200
+CELLS = 100
 SEED = 11
 MOST_GROWTH_BYTES = 24 << 20
 
 
-async def test_two_hundred_rough_cells_lose_nothing_and_leave_nothing(cache, box):
+async def test_a_hundred_rough_cells_lose_nothing_and_leave_nothing(cache, box):
     before, others = descriptors(), sessions_below()
     with anyio.fail_after(150):
         async with LocalBackend(cache, box) as backend:

@@ -36,7 +36,7 @@ _LOG_BYTES = 1 << 20
 _LOOK_S = 0.25
 _END_S = 5.0
 _MOST_DEATHS, _WITHIN_S = 3, 3600.0
-_INSTALL = "Install it: pip install 'rlm-mcp[llama]'."
+_INSTALL = "Install rlm-mcp with its extra `llama`; in a clone: pip install '.[llama]'."
 
 
 @dataclass(frozen=True, slots=True)

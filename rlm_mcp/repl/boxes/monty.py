@@ -56,7 +56,7 @@ def require() -> None:
     if importlib.util.find_spec("pydantic_monty") is None:
         raise SandboxUnavailable(
             "the monty box needs the package pydantic-monty",
-            "Install it: pip install 'rlm-mcp[monty]'.",
+            "Install rlm-mcp with its extra `monty`; in a clone: pip install '.[monty]'.",
         )
 
 

@@ -53,7 +53,7 @@ def closing(answer: Answer) -> list[str]:
     lines = [labelled("note", note) for note in answer.notes]
     lines += [labelled(label, text) for label, text in conduct(answer.conduct)]
     if answer.stopped_by != "answer":
-        lines.append(labelled("stopped", STOPPED[answer.stopped_by]))
+        lines.append(labelled("stopped", _stopped(answer)))
     lines += [
         labelled("citations", places(answer.citations)),
         labelled("cost", f"{bill(answer.usage)} · {answer.seconds:.1f} s"),
@@ -78,16 +78,22 @@ def conduct(of: Conduct) -> list[tuple[str, str]]:
     return lines
 
 
+def _stopped(answer: Answer) -> str:
+    words = STOPPED[answer.stopped_by]
+    return words if answer.text else words.replace(BEST, "no answer yet")
+
+
+BEST = "the best answer so far"
 STOPPED = {
-    "turns": "all turns are used; the best answer so far (--turns)",
-    "calls": "all model calls are used; the best answer so far (--calls)",
-    "tokens": "all tokens are used; the best answer so far (--tokens)",
-    "cost": "the cost limit is reached; the best answer so far (--cost)",
-    "time": "the time is up; the best answer so far (--seconds)",
-    "errors": "too many failing turns in a row; the best answer so far",
-    "cancelled": "interrupted; the best answer so far",
-    "endpoint": "the model endpoint failed; the best answer so far",
-    "journal": "the run could not be recorded any more; the best answer so far",
+    "turns": f"all turns are used; {BEST} (--turns)",
+    "calls": f"all model calls are used; {BEST} (--calls)",
+    "tokens": f"all tokens are used; {BEST} (--tokens)",
+    "cost": f"the cost limit is reached; {BEST} (--cost)",
+    "time": f"the time is up; {BEST} (--seconds)",
+    "errors": f"too many failing turns in a row; {BEST}",
+    "cancelled": f"interrupted; {BEST}",
+    "endpoint": f"the model endpoint failed; {BEST}",
+    "journal": f"the run could not be recorded any more; {BEST}",
 }
 
 

@@ -174,6 +174,28 @@ async def test_ctrl_c_prints_the_best_answer_so_far_and_exits_with_130(desk, log
     assert "Traceback" not in err
 
 
+async def test_a_run_stopped_before_it_had_any_answer_says_so(desk, log):
+    async def only_looks(_messages):
+        return "```repl\nprint(len(context))\n```"
+
+    async def hangs(messages):
+        if turn(messages) == 1:
+            asked_again.set()
+            await anyio.sleep_forever()
+        return await only_looks(messages)
+
+    asked_again, desk.script = anyio.Event(), hangs
+    with anyio.fail_after(60):
+        process = await desk.start("ask", log, "When did it go boom?")
+        await asked_again.wait()
+        process.send_signal(signal.SIGINT)
+        out = await read(process.stdout)
+        err = await read(process.stderr)
+
+    assert out == ""
+    assert "stopped    interrupted; no answer yet\n" in err
+
+
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
 async def test_a_terminal_shows_what_the_run_is_doing(desk, log):
     desk.script = finds

@@ -2,18 +2,21 @@
 
 from dataclasses import replace
 from itertools import count
+from typing import get_args
 
 import anyio
 import pytest
 from chromium import PROGRAM, chromium
 from pages import HOSTILE, fan_out, recorded, row
 
+from rlm_mcp.cli import report
+from rlm_mcp.conduct import Citation
 from rlm_mcp.events import CallEnded, CallStarted, CellStarted, Note, RunEnded, RunStarted
 from rlm_mcp.llm.scripted import serve
 from rlm_mcp.runs.viewer import Texts, page, view_page
 from rlm_mcp.service import Query, open_service
 from rlm_mcp.settings import Settings
-from rlm_mcp.types import Budget
+from rlm_mcp.types import Budget, StoppedBy
 from rlm_mcp.words import clip
 
 pytestmark = [
@@ -432,3 +435,33 @@ async def test_a_run_that_has_not_ended_says_so(opened):
 
     assert "not ended" in browser.text("#facts")
     assert "no end" in "\n".join(rows(browser))
+
+
+@pytest.mark.parametrize("reason", get_args(StoppedBy))
+async def test_why_a_run_stopped_is_told_as_on_the_command_line(opened, reason):
+    *before, (at, end) = fan_out(4, 2)
+    browser = opened(page(row(), recorded([*before, (at, replace(end, stopped_by=reason))])))
+
+    told = report.STOPPED.get(reason, "the model gave its answer").partition(" (--")[0]
+    assert f"stopped\n{told}\n" in browser.text("#facts")
+
+
+async def test_a_run_that_stopped_without_an_answer_says_so(opened):
+    *before, (at, end) = fan_out(4, 2)
+    ended = replace(end, stopped_by="journal", answer="")
+    browser = opened(page(row(), recorded([*before, (at, ended)])))
+
+    assert browser.text("#phase") == "not recorded"
+    assert "no answer yet" in browser.text("#facts")
+
+
+async def test_a_place_that_is_not_there_is_told_from_a_quote_that_is_not(opened):
+    place = Citation("ctx_1", "a.txt", 9, 9, found=False, excerpt="", check="unverified")
+    quote = replace(place, start=2, end=2, found=True, quote="owls", excerpt="cats")
+    *before, (at, end) = fan_out(4, 2)
+    ended = replace(end, answer="a.txt:9, a.txt:2", citations=(place, quote))
+    browser = opened(page(row(), recorded([*before, (at, ended)])))
+
+    cited = browser.text(".cited")
+    assert "a.txt:9 not in the text" in cited
+    assert "a.txt:2 quote not found" in cited

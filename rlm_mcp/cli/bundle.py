@@ -37,9 +37,13 @@ def bundle(*, path: Path) -> int:
 
     It holds this package's source; uv, which Claude Desktop brings, fetches what it depends on.
     """
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in sorted(contents().items()):
-            archive.writestr(zipfile.ZipInfo(name, STAMP), content, zipfile.ZIP_DEFLATED)
+    packed = sorted(contents().items())
+    try:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in packed:
+                archive.writestr(zipfile.ZipInfo(name, STAMP), content, zipfile.ZIP_DEFLATED)
+    except OSError as error:
+        raise click.FileError(str(path), error.strerror) from error
     click.echo(f"{path} written. Open it with Claude Desktop.")
     return 0
 

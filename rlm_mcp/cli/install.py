@@ -177,7 +177,7 @@ def _file(client: "Client", machine: "Machine") -> "Path":
 def _warn(planned: "list[Change]", env: Mapping[str, str], secrets: tuple[str, ...]) -> None:
     if planned and "RLM_ROOTS" not in env:
         click.echo(
-            "RLM_ROOTS is not set: the server may load from the folder only that the client starts"
+            "RLM_ROOTS is not set: the server may load only from the folder that the client starts"
             " it in, and desktop clients start it in none.\nTo name folders:"
             " --env RLM_ROOTS=~/code",
             err=True,

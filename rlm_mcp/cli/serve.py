@@ -32,7 +32,11 @@ def serve(
     port: int = 8765,
     token_file: Path | None = None,
 ) -> None:
-    """Serve MCP to a client, or over HTTP to a team."""
+    """Serve MCP to a client, or over HTTP to a team.
+
+    Without --http: on standard input and output, as an MCP client starts it. With it: at
+    http://HOST:PORT/mcp, and to this machine alone unless tokens or OAuth tell its users apart.
+    """
     settings = Settings.load(token_file=token_file)
     if http:
         from rlm_mcp.server.http import serve_http

@@ -99,7 +99,7 @@ class Stage:
             f"for a text of {_millions(info)}",
         )
         room = self._console.width - INDENT
-        steps = [_told(step)[:room] for step in trace.steps[:TRACE_STEPS]]
+        steps = [_shortened(_told(step), room) for step in trace.steps[:TRACE_STEPS]]
         self.step("trace", "\n".join([*steps, f"all of it: rlm-mcp traces show {answer.run_id}"]))
 
     def _output(self, cell: CellEnded) -> None:
@@ -124,3 +124,7 @@ def _told(step: Step) -> str:
     first = next((line for line in step.text.splitlines() if line.strip()), "")
     place = f"turn {step.turn} · " if step.turn else ""
     return f"{place}{step.kind} · {first}"
+
+
+def _shortened(line: str, room: int) -> str:
+    return line if len(line) <= room else f"{line[: room - 1]}…"

@@ -15,7 +15,7 @@ from rlm_mcp.settings import Settings
     help="The file of tokens. Default: RLM_TOKEN_FILE, or `tokens` in RLM_HOME.",
 )
 def token(name: str, file: Path | None = None) -> None:
-    r"""Make a token for NAME, a user of the HTTP server.
+    """Make a token for NAME, a user of the HTTP server.
 
     The token is printed once, to standard output; give it to its user, and keep it nowhere else.
     The file of tokens gets a line with its hash, which is told on standard error:
@@ -26,7 +26,7 @@ def token(name: str, file: Path | None = None) -> None:
 
     A client sends the token as `Authorization: Bearer rlm_...`. To shut it out, remove its line: a
     change counts with the next request. A name may have several tokens; all are the same user.
-    """
+    """  # noqa: D301 - click knows a list by the character itself
     from rlm_mcp.server.tokenfile import new_token
 
     settings = Settings.load()

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from rlm_mcp.runs.journal import Journal, RunRow
     from rlm_mcp.runs.pages import Trace
 
-QUERY_CHARS = 60
+LEAST_CHARS, QUERY_CHARS = 20, 60
 EVERY = -1
 
 
@@ -84,7 +86,7 @@ def traces(context: click.Context, *, limit: int, as_json: bool) -> None:
 @traces.command("list", short_help="List the newest runs.")
 @_listing
 def list_runs(*, limit: int, as_json: bool) -> None:
-    """List the newest runs: id, start, status, question, calls, cost, time."""
+    """List the newest runs: id, start (UTC), status, question, calls, cost, time."""
     _list(limit, as_json=as_json)
 
 
@@ -164,8 +166,9 @@ def _list(limit: int, *, as_json: bool) -> None:
         click.echo(json.dumps([_record(row) for row in rows], indent=2))
     elif not rows:
         click.echo('No runs yet. Ask something: rlm-mcp ask PATH... "question"')
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for row in [] if as_json else rows:
-        click.echo(_line(row))
+        click.echo(_line(row, width))
 
 
 async def _rows(limit: int) -> list[Listed]:
@@ -241,17 +244,20 @@ async def _remove(named: tuple[str, ...], days: float | None) -> int:
     return len(runs)
 
 
-def _line(listed: Listed) -> str:
+def _line(listed: Listed, width: int | None = None) -> str:
+    """Two lines, the first cut to the width of the terminal if there is one."""
     from rlm_mcp.cli.report import bill
 
     run = listed.run
-    query = " ".join(run.query.split())
-    if len(query) > QUERY_CHARS:
-        query = query[: QUERY_CHARS - 1] + "…"
     began = run.started[:16].replace("T", " ")
+    head = f"{run.id}  {began}  {listed.status:<7}  "
+    room = QUERY_CHARS if width is None else max(LEAST_CHARS, width - len(head))
+    query = " ".join(run.query.split())
+    if len(query) > room:
+        query = query[: room - 1] + "…"
     took = "" if listed.seconds is None else f" · {listed.seconds:.1f} s"
     spent = bill(listed.costs.total.usage) + took
-    return f"{run.id}  {began}  {listed.status:<7}  {query}\n{'':6}{spent}"
+    return f"{head}{query}\n{'':6}{spent}"
 
 
 def _record(listed: Listed) -> dict[str, Any]:

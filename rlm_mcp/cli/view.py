@@ -21,7 +21,10 @@ def open_view(run: str, *, out: Path | None, browser: bool) -> None:
     """Write RUN as one HTML page and print its path. The page needs no network."""
     page = anyio.run(_page, run)
     path = (out or Path(tempfile.mkdtemp(prefix="rlm-run-"), f"{run}.html")).absolute()
-    path.write_text(page, encoding="utf-8", newline="\n")
+    try:
+        path.write_text(page, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise click.FileError(str(path), error.strerror) from error
     click.echo(path)
     if browser:
         import webbrowser

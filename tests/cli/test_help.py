@@ -53,6 +53,14 @@ def test_a_help_fits_a_screen_or_so(name):
     assert told.count("\n") < MOST_LINES
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_mark_of_layout_is_left_in_a_help(name):
+    told = COMMANDS[name].get_help(click.Context(COMMANDS[name], info_name=name))
+
+    assert "\\" not in told
+    assert "\b" not in told
+
+
 @pytest.mark.parametrize("name", LISTED)
 def test_a_list_of_commands_says_in_full_what_each_does(name):
     told = LISTED[name].get_short_help_str(limit=80 - 13 - len("  "))

@@ -1,5 +1,7 @@
 import json
+import os
 
+import anyio
 import pytest
 
 from rlm_mcp.runs.costs import costs
@@ -91,6 +93,26 @@ async def test_the_list_tells_when_how_long_and_what_became_of_a_run(desk, run_i
     assert (record["status"], record["calls"]) == ("done", 4)
     assert record["seconds"] > 0
     assert f"{record['seconds']:.1f} s" in out
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+async def test_the_list_fills_a_terminal_and_no_line_is_wider(desk, width):
+    desk.script = counts
+    await desk.run("ask", "-", "Which are odd? " * 20, stdin=b"numbers")
+    ours, theirs = os.openpty()
+    pytest.importorskip("termios").tcsetwinsize(theirs, (24, width))
+
+    with anyio.fail_after(60):
+        process = await desk.start("traces", "-n", "1", stdout=theirs)
+        await process.wait()
+    os.close(theirs)
+    first, second = os.read(ours, 4096).decode().splitlines()
+    os.close(ours)
+
+    assert len(first) == width
+    assert first.endswith("…")
+    assert len(second) <= width
 
 
 async def test_the_code_of_a_run_is_printed_as_a_script(desk, run_id):

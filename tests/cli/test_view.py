@@ -1,5 +1,6 @@
 """`rlm-mcp traces open`: a run as a file to look at, which nothing opens unasked."""
 
+import errno
 import json
 import os
 import stat
@@ -51,3 +52,12 @@ async def test_a_run_that_is_not_there_writes_nothing(desk, run_id, tmp_path):
     assert (code, out) == (1, "")
     assert "There is no run 'nobody'" in err
     assert not wanted.exists()
+
+
+async def test_a_file_that_cannot_be_written_is_named_with_the_reason(desk, run_id, tmp_path):
+    wanted = tmp_path / "missing" / "page.html"
+
+    code, out, err = await desk.run("traces", "open", run_id, "--out", str(wanted))
+
+    assert (code, out) == (1, "")
+    assert err == f"Error: Could not open file {str(wanted)!r}: {os.strerror(errno.ENOENT)}\n"

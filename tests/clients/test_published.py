@@ -1,5 +1,6 @@
 """`server.json` and the bundle are what those who take them say they must be."""
 
+import errno
 import json
 import os
 import re
@@ -165,6 +166,15 @@ def test_the_command_writes_the_same_bundle_each_time(tmp_path):
     assert first.read_bytes() == second.read_bytes()
     with zipfile.ZipFile(first) as archive:
         assert set(archive.namelist()) == set(contents())
+
+
+def test_a_bundle_that_cannot_be_written_is_named_with_the_reason(tmp_path):
+    path = tmp_path / "missing" / "a.mcpb"
+
+    ran = CliRunner().invoke(bundle, [str(path)])
+
+    assert ran.exit_code == 1
+    assert ran.stderr == f"Error: Could not open file {str(path)!r}: {os.strerror(errno.ENOENT)}\n"
 
 
 @needs_mcpb

@@ -1,9 +1,11 @@
 """The rlm-mcp that runs now, as a client is to start it, and whether it works from there."""
 
+import json
 import os
 import shutil
 import sys
 from collections.abc import Mapping
+from importlib.metadata import distribution
 from pathlib import Path
 
 from rlm_mcp.clients.formats import Machine, Server
@@ -35,12 +37,26 @@ def server_here(env: Mapping[str, str]) -> Server:
     """
     if Path(sys.prefix).parent.name.startswith("archive-v") and (uvx := shutil.which("uvx")):
         # uv clears the folder that `uvx` runs from; uvx itself stays.
-        return Server(str(Path(uvx).absolute()), ("rlm-mcp",), env)
+        return Server(str(Path(uvx).absolute()), (*_from(), "rlm-mcp"), env)
     folder = Path(sys.executable).absolute().parent
     script = folder / ("rlm-mcp.exe" if sys.platform == "win32" else "rlm-mcp")
     if script.is_file():
         return Server(str(script), (), env)
     return Server(str(Path(sys.executable).absolute()), ("-m", "rlm_mcp"), env)
+
+
+def _from() -> tuple[str, ...]:
+    """What has `uvx` fetch this rlm-mcp from where it came: a registry's may be another's.
+
+    The record of an installation from elsewhere is PEP 610's.
+    """
+    told = distribution("rlm-mcp").read_text("direct_url.json")
+    if told is None:
+        return ()
+    origin = json.loads(told)
+    vcs = origin.get("vcs_info")
+    url = f"{vcs['vcs']}+{origin['url']}@{vcs['commit_id']}" if vcs else origin["url"]
+    return ("--from", f"rlm-mcp @ {url}")
 
 
 def variables(

@@ -6,7 +6,7 @@ import pytest
 
 from rlm_mcp.clients.check import findings
 from rlm_mcp.clients.entries import with_server
-from rlm_mcp.clients.formats import Server, client, clients
+from rlm_mcp.clients.formats import Server, client, clients, is_ours
 from rlm_mcp.clients.running import server_here
 
 HERE = server_here({"RLM_MODEL": "qwen"})
@@ -34,15 +34,33 @@ def test_this_installation_is_a_path_that_exists_and_is_absolute():
     assert Path(HERE.command).parent == Path(sys.executable).parent
 
 
-def test_run_by_uvx_it_is_uvx_that_clients_start_for_the_rest_is_cleared_away(
-    tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("origin", "told"),
+    [
+        (None, ()),
+        ({"url": "file:///code/rlm"}, ("--from", "rlm-mcp @ file:///code/rlm")),
+        (
+            {"url": "https://x.org/rlm.git", "vcs_info": {"vcs": "git", "commit_id": "0a1b"}},
+            ("--from", "rlm-mcp @ git+https://x.org/rlm.git@0a1b"),
+        ),
+    ],
+)
+def test_run_by_uvx_clients_start_uvx_too_and_fetch_from_the_same_place(
+    tmp_path, monkeypatch, origin, told
 ):
     uvx = tmp_path / "uvx"
     uvx.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "cache" / "archive-v0" / "Xy12"))
+    installed = tmp_path / "rlm_mcp-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Name: rlm-mcp\nVersion: 1\n", encoding="utf-8")
+    if origin is not None:
+        (installed / "direct_url.json").write_text(json.dumps(origin), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
 
-    assert server_here({}).argv == (str(uvx), "rlm-mcp")
+    assert server_here({}).argv == (str(uvx), *told, "rlm-mcp")
+    assert is_ours(server_here({}))
 
 
 def test_a_command_that_is_gone_is_told_with_the_command_that_mends_it(files):

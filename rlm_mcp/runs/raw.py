@@ -88,7 +88,7 @@ async def _pieces(journal: Journal, run: RunRow, call: str | None) -> list[Piece
         if not exchanges:
             raise ArgumentInvalid(
                 f"Run {run.id} has no call {call!r}.",
-                'Take the name of one from get_trace(detail="calls"), as r1 or s2.',
+                'Take the name of one, as r1 or s2; detail "calls" names them all.',
             )
     return [
         piece

@@ -72,7 +72,11 @@ async def test_what_calls_sent_and_received_is_printed_raw(desk, run_id):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["nobody"], "There is no run 'nobody'"), (["{run}", "--page", "9"], "there is no page 9")],
+    [
+        (["nobody"], "There is no run 'nobody'"),
+        (["{run}", "--page", "9"], "there is no page 9"),
+        (["{run}", "--messages", "x9"], 'detail "calls" names them all'),
+    ],
 )
 async def test_a_run_or_page_that_is_not_there_is_an_error(desk, run_id, arguments, words):
     code, out, err = await desk.run(

@@ -35,8 +35,11 @@ async def sources(app: App, request: Request, typed: str) -> list[str]:
     session = await own_session(app, request)
     names = [info.name for info in session.contexts] if session else []
     user = None if app.share is None else (await app.caller(request)).user
-    rules = app.settings.load_rules if user is None else user.rules
-    return names + await anyio.to_thread.run_sync(paths, rules, typed)
+
+    def look() -> list[str]:
+        return paths(app.settings.load_rules if user is None else user.rules(), typed)
+
+    return names + await anyio.to_thread.run_sync(look)
 
 
 async def runs(app: App, request: Request) -> list[str]:
@@ -61,9 +64,16 @@ def paths(rules: "LoadRules", typed: str) -> list[str]:
     folder, slash, began = typed.rpartition("/")
     if not slash:
         return [f"{root}/" for root in rules.roots or ()]
-    place = Path(folder or "/").expanduser()
+    private = Private.of(rules)
+
+    def is_offered(path: Path) -> bool:
+        real = path.resolve()
+        in_roots = rules.roots is None or any(real.is_relative_to(root) for root in rules.roots)
+        return in_roots and not private.holds(real)
+
     try:
-        if not place.is_absolute() or not _within(place, rules):
+        place = Path(folder or "/").expanduser()
+        if not place.is_absolute() or not is_offered(place):
             return [f"{root}/" for root in rules.roots or () if str(root).startswith(typed)]
         entries = list(islice(place.iterdir(), MOST_LOOKED_AT))
         return sorted(
@@ -71,13 +81,7 @@ def paths(rules: "LoadRules", typed: str) -> list[str]:
             for entry in entries
             if entry.name.startswith(began)
             and entry.name.startswith(".") == began.startswith(".")
-            and _within(entry, rules)
+            and is_offered(entry)
         )
     except (OSError, RuntimeError, ValueError):
         return []
-
-
-def _within(path: Path, rules: "LoadRules") -> bool:
-    real = path.resolve()
-    in_roots = rules.roots is None or any(real.is_relative_to(root) for root in rules.roots)
-    return in_roots and not Private.of(rules).holds(real)

@@ -159,3 +159,9 @@ async def test_what_is_listed_at_the_start_opens_nothing(bench, own_environment)
 
 async def test_every_prompt_has_a_test_of_its_words():
     assert PROMPTS.keys() == GIVEN.keys()
+
+
+async def test_a_path_that_cannot_be_is_offered_nothing(bench):
+    async with bench() as b:
+        assert await offered(b, "ask_codebase", "source", "~no-such-user/src") == []
+        assert await offered(b, "ask_codebase", "source", "/with\0nul/") == []

@@ -170,7 +170,7 @@ class Service:
             ContextError: nothing could be loaded.
             UnknownSession: the session ended meanwhile.
         """
-        terms = terms or Terms(self.settings.load_rules)
+        terms = terms or Terms(await anyio.to_thread.run_sync(lambda: self.settings.load_rules))
         info = await load(
             self.store, sources, text=text, name=name, rules=terms.rules, progress=progress
         )

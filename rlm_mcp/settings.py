@@ -227,7 +227,7 @@ class Settings(BaseModel):
 
     @property
     def load_rules(self) -> LoadRules:
-        """What may be loaded; links in the roots are followed now."""
+        """What may be loaded. Follows links in the roots now, so for a worker thread."""
         return LoadRules(
             roots=self._roots,
             secrets=self.secrets,

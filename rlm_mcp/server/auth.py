@@ -5,6 +5,8 @@ import logging
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import anyio
+import anyio.to_thread
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken, TokenVerifier, principal_components
 from mcp.server.auth.settings import AuthSettings
@@ -57,11 +59,13 @@ class FileVerifier:
 
     def __init__(self, file: TokenFile) -> None:
         self._file = file
+        # One at a time: a file that is read anew lets nobody in until it is read.
+        self._threads = anyio.CapacityLimiter(1)
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Whose token it is. While the file cannot be used nobody gets in, and stderr says why."""
         try:
-            name = self._file.name_of(token)
+            name = await anyio.to_thread.run_sync(self._file.name_of, token, limiter=self._threads)
         except SettingsInvalid as error:
             logger.error("%s", error)  # noqa: TRY400 - it is told whole, a traceback adds nothing
             return None
@@ -76,7 +80,7 @@ def who(request: Request) -> str:
     """
     principal = principal_of(getattr(request.request, "scope", {}).get("user"))
     if principal is None:
-        raise AuthMissing("The request says not who makes it.", "Send a bearer token with it.")
+        raise AuthMissing("The request does not say who makes it.", "Send a bearer token with it.")
     return principal
 
 

@@ -121,7 +121,7 @@ async def read_resource(app: App, request: Request, uri: str) -> types.ReadResou
         MCPError: nothing is there, or the range is none (SEP-2164: invalid params with the URI).
     """
     if uri == views.URI:
-        return views.read()
+        return await anyio.to_thread.run_sync(views.read)
     address = parse_address(uri)
     try:
         if address is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from rlm_mcp.contexts.ingest import LoadProgress
 from rlm_mcp.contexts.store import LOAD_IT
@@ -100,7 +101,8 @@ class User:
                 self.quotas.check_bytes(info, [*others, *beside])
 
             # What is known already may be loaded again: only `fits` knows.
-            rules, most = self.rules, self.quotas.bytes_left(())
+            most = self.quotas.bytes_left(())
+            rules = await anyio.to_thread.run_sync(self.rules)
             try:
                 limited = replace(rules, most_bytes=min(most, rules.most_bytes))
                 info = await load(terms=Terms(limited, fits))
@@ -182,9 +184,8 @@ class User:
         spent = (await self.costs("run", run_id)).total.usage.cost
         return Outlay(self.quotas.caps[run_id], spent)
 
-    @property
     def rules(self) -> LoadRules:
-        """What it may load: nothing of the server's own."""
+        """What it may load: nothing of the server's own. Follows links, so for a worker thread."""
         settings = self.service.settings
         own = [settings.home, own_path(), *filter(None, [settings.token_file])]
         private = (*(path.expanduser().absolute() for path in own), SYSTEM)

@@ -24,7 +24,6 @@
     │   └── NotTheProtocol      something else speaks at that URL
     ├── ReplError
     │   ├── SandboxUnavailable  the box cannot enforce what it promises
-    │   ├── ReplDied            the guest process ended by itself
     │   └── ReplUnavailable     no guest could be started, or no such handle
     ├── SessionError
     │   ├── NoSession           no handle given and none implied
@@ -193,10 +192,6 @@ class ReplError(RlmError):
 
 class SandboxUnavailable(ReplError):
     """The box cannot enforce what it promises on this machine."""
-
-
-class ReplDied(ReplError):
-    """The guest process ended by itself."""
 
 
 class ReplUnavailable(ReplError):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rlm_mcp.engine.replay import Ran
     from rlm_mcp.replaying import Replay, ReplayedNode
 
-DIFFERS = 1
+SAME, DIFFERS = 0, 1
 DIFF_LINES = 12
 LINE_CHARS = 160
 ANSWER_CHARS = 400
@@ -22,8 +22,7 @@ ANSWER_CHARS = 400
 
 @click.command("replay")
 @click.argument("run")
-@click.pass_context
-def replay_run(context: click.Context, run: str) -> None:
+def replay_run(run: str) -> int:
     """Run RUN's code again on the answers recorded then, and compare. Asks no model.
 
     Exit code 0: every cell and the answer came out as they had. 1: something differs, or could not
@@ -32,8 +31,7 @@ def replay_run(context: click.Context, run: str) -> None:
     again = anyio.run(_replay, run)
     for line in told(again):
         click.echo(line)
-    if not again.agrees:
-        context.exit(DIFFERS)
+    return SAME if again.agrees else DIFFERS
 
 
 async def _replay(run: str) -> "Replay":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from click.testing import CliRunner
 
 from rlm_mcp.cli import looking
 from rlm_mcp.cli.findings import (
@@ -24,6 +25,7 @@ from rlm_mcp.cli.findings import (
     as_text,
     rows,
 )
+from rlm_mcp.cli.main import command
 from rlm_mcp.clients.check import Finding
 from rlm_mcp.errors import SandboxUnavailable
 from rlm_mcp.llm.interview import Bounds
@@ -188,19 +190,19 @@ def test_the_json_is_the_one_agreed_on(golden, name):
     golden(f"doctor_{name}.json", as_json(FINDINGS[name]) + "\n")
 
 
-async def test_the_list_of_commands_says_in_full_what_each_does(desk):
-    code, out, _ = await desk.run("--help")
-    commands = out.partition("Commands:\n")[2].splitlines()
+def test_the_list_of_commands_says_in_full_what_each_does():
+    ran = CliRunner().invoke(command, ["--help"])
+    commands = ran.stdout.partition("Commands:\n")[2].splitlines()
     told = dict(line.split(maxsplit=1) for line in commands)
 
-    assert code == 0
+    assert ran.exit_code == 0
     assert told["doctor"] == "Show what works on this machine, and what to do about the rest."
     assert told["ask"] == "Ask a question about files."
 
 
-async def test_the_help_says_what_measuring_takes_and_how_it_ends(desk):
-    _, out, _ = await desk.run("doctor", "--help")
-    words, bounds = " ".join(out.split()), Bounds()
+def test_the_help_says_what_measuring_takes_and_how_it_ends():
+    ran = CliRunner().invoke(command, ["doctor", "--help"])
+    words, bounds = " ".join(ran.stdout.split()), Bounds()
 
     assert (bounds.seconds, bounds.first_s) == (2 * 60, 5 * 60)
     assert f"up to two minutes and {bounds.tokens:,} tokens per model" in words
@@ -234,15 +236,19 @@ async def test_the_real_command_starts_every_box_and_takes_the_strongest(desk, s
     assert version("mcp") in lines["python"]
 
 
-async def test_the_real_command_says_all_in_json(desk, sandbox):
-    code, out, _ = await desk.run("doctor", "--json")
+async def test_the_real_command_says_all_in_json_and_starts_plain_only_if_asked_to(desk, sandbox):
+    code, out, _ = await desk.run("doctor", "--json", "--sandbox", "plain")
     report = json.loads(out)
-    taken = next(box for box in report["boxes"] if box["box"] == sandbox)
+    best, plain = (
+        next(box for box in report["boxes"] if box["box"] == name) for name in (sandbox, "plain")
+    )
 
     assert (code, report["sound"]) == (0, True)
-    assert report["sandbox"] == {"asked": "auto", "taken": sandbox}
-    assert (taken["works"], bool(taken["layers"])) == (True, True)
-    assert (len(taken["refused"]) >= 8) == (taken["isolation"] == "kernel")
+    assert report["sandbox"] == {"asked": "plain", "taken": "plain"}
+    assert (best["works"], bool(best["layers"])) == (True, True)
+    assert (len(best["refused"]) >= 8) == (best["isolation"] == "kernel")
+    assert (plain["works"], plain["isolation"], plain["level"]) == (True, "none", "C")
+    assert "UNSAFE" in plain["notice"]
     assert report["text_is_mapped"] is True
     assert report["model"]["model"] == "scripted"
 
@@ -271,13 +277,16 @@ async def test_an_endpoint_that_takes_the_call_and_says_nothing_is_not_waited_fo
     assert model.reason
 
 
-async def test_a_data_folder_that_cannot_be_written_fails(desk, tmp_path):
+def test_a_data_folder_that_cannot_be_written_fails(tmp_path):
     (tmp_path / "file").touch()
-    code, out, _ = await desk.run("doctor", RLM_HOME=str(tmp_path / "file" / "home"))
+    place = tmp_path / "file" / "home"
+    home = looking._home(place, looking.write_problem(place))
+    seen = replace(FINDINGS["all_is_well"], home=home)
+    row = next(row for row in rows(seen) if row.label == "data")
 
-    assert code == 1
-    assert "cannot be written: Not a directory" in " ".join(out.split())
-    assert "RLM_HOME" in out
+    assert not seen.is_sound
+    assert row.text.startswith(f"{place} cannot be written: Not a directory")
+    assert "RLM_HOME" in row.text
 
 
 def test_a_journal_that_is_none_or_of_the_future_cannot_be_used(tmp_path):
@@ -362,20 +371,11 @@ async def test_a_setting_of_the_file_that_cannot_be_ends_the_command_with_its_li
     )
 
 
-async def test_plain_is_started_only_if_asked_for_and_says_what_it_is(desk):
-    code, out, _ = await desk.run("doctor", "--sandbox", "plain")
-
-    assert code == 0
-    assert "sandbox    plain: --sandbox asks for it" in out
-    assert "isolation: none (level C)" in out
-    assert "UNSAFE" in out
-
-
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
 async def test_a_terminal_shows_a_table(desk, sandbox):
     ours, theirs = os.openpty()
     with anyio.fail_after(60):
-        process = await desk.start("doctor", stdout=theirs)
+        process = await desk.start("doctor", "--sandbox", sandbox, stdout=theirs)
         os.close(theirs)
         shown = await anyio.to_thread.run_sync(os.read, ours, 1 << 16)
         code = await process.wait()
@@ -383,4 +383,4 @@ async def test_a_terminal_shows_a_table(desk, sandbox):
 
     assert code == 0
     assert "✓" in shown.decode()
-    assert f"{sandbox}: `auto` takes it" in shown.decode()
+    assert f"{sandbox}: --sandbox asks for it" in shown.decode()

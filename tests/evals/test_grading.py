@@ -23,7 +23,10 @@ LEAST_POLICIES = 60
 
 @pytest.fixture(scope="module")
 def verdicts():
-    return anyio.run(grade, policies())
+    """Of policies that can give the answer only the stubborn ones: `grade --engine` plays all."""
+    stuck = [policy for policy in policies() if policy.expects == "flagged"]
+    others = [policy for policy in policies() if policy.expects != "flagged"]
+    return anyio.run(grade, others, MODES[:1]) + anyio.run(grade, stuck)
 
 
 @pytest.fixture(scope="module")

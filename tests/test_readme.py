@@ -23,6 +23,8 @@ from rlm_mcp.settings import PREFIX, Settings
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 MOST_LINES = 400
+TRIED = ("rlm-mcp doctor --endpoint", "rlm-mcp grade")
+INSTALL = "rlm-mcp install"
 UPDATE_GOLDEN = bool(os.environ.get("RLM_UPDATE_GOLDEN"))
 DEFAULTS = {"home": "the system's folder for user data"}
 
@@ -127,14 +129,38 @@ async def test_its_commands_run(command):
     assert re.match(r"\d+ files, the first \S+:1\n", out)
 
 
+def test_every_command_of_its_blocks_is_one_that_a_test_runs():
+    blocks = re.findall(r"^```sh\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
+    commands = [line for block in blocks for line in block.splitlines()]
+    # The two that begin with an environment are run by the check itself, in a fresh one.
+    known = (r"python3 -m venv ", r"rlm-mcp ask ", *(f"{line}$" for line in (*TRIED, INSTALL)))
+
+    assert [line for line in commands if not re.match("|".join(known), line)] == []
+
+
+@pytest.mark.anyio
+async def test_its_set_up_of_clients_shows_first_what_it_would_add(tmp_path):
+    (tmp_path / ".cursor").mkdir()
+    home = os.environ | {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+
+    with anyio.fail_after(60):
+        shown = await anyio.run_process(
+            [sys.executable, "-m", *INSTALL.replace("-", "_", 1).split()], env=home, check=False
+        )
+
+    assert INSTALL in README.read_text(encoding="utf-8").splitlines()
+    assert '+  "mcpServers": {' in shown.stdout.decode().splitlines()
+    assert list((tmp_path / ".cursor").iterdir()) == []
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("command", "words"), [("doctor --endpoint", "window"), ("grade", "solved")]
+    ("command", "words"), [(TRIED[0], "window"), (TRIED[1], "solved")], ids=TRIED
 )
 async def test_the_commands_that_try_a_model_run(command, words):
-    assert f"\nrlm-mcp {command}\n" in README.read_text(encoding="utf-8")
+    assert command in README.read_text(encoding="utf-8").splitlines()
 
-    _, out = await run("-m", "rlm_mcp", *command.split())
+    _, out = await run("-m", "rlm_mcp", *command.split()[1:])
 
     assert words in out
 

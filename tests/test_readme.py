@@ -130,7 +130,9 @@ async def test_its_commands_run(command):
 
 
 def test_every_command_of_its_blocks_is_one_that_a_test_runs():
-    blocks = re.findall(r"^```sh\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S)
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
     commands = [line for block in blocks for line in block.splitlines()]
     # The two that begin with an environment are run by the check itself, in a fresh one.
     known = (r"python3 -m venv ", r"rlm-mcp ask ", *(f"{line}$" for line in (*TRIED, INSTALL)))

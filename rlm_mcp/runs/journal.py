@@ -38,6 +38,9 @@ EXTENT = """
 SELECT min(at), max(seq) FROM events WHERE run = ?1
 AND seq IN (1, (SELECT max(seq) FROM events WHERE run = ?1))
 """
+NEWEST = """
+SELECT * FROM runs WHERE :session IS NULL OR session = :session ORDER BY started DESC LIMIT :limit
+"""
 STARTS = "SELECT seq, at, record FROM runs JOIN events ON run = id AND seq = 1"
 ENDING = """
 SELECT seq, at, record FROM (
@@ -144,9 +147,9 @@ class Journal:
             )
         return RunRow(*rows[0])
 
-    async def runs(self, limit: int = 50) -> list[RunRow]:
-        """The newest runs first."""
-        rows = await self._read("SELECT * FROM runs ORDER BY started DESC LIMIT ?", (limit,))
+    async def runs(self, limit: int = 50, session: str | None = None) -> list[RunRow]:
+        """The newest runs first, of all sessions or of one."""
+        rows = await self._read(NEWEST, {"session": session, "limit": limit})
         return [RunRow(*row) for row in rows]
 
     async def cited(self) -> set[str]:

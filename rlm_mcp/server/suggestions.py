@@ -1,5 +1,6 @@
 """What a client is offered for a prompt's arguments: what its caller has, and may load."""
 
+import os
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,11 +36,8 @@ async def sources(app: App, request: Request, typed: str) -> list[str]:
     session = await own_session(app, request)
     names = [info.name for info in session.contexts] if session else []
     user = None if app.share is None else (await app.caller(request)).user
-
-    def look() -> list[str]:
-        return paths(app.settings.load_rules if user is None else user.rules(), typed)
-
-    return names + await anyio.to_thread.run_sync(look)
+    rules = app.settings.load_rules if user is None else user.rules
+    return names + await anyio.to_thread.run_sync(paths, rules, typed)
 
 
 async def runs(app: App, request: Request) -> list[str]:
@@ -51,37 +49,43 @@ async def runs(app: App, request: Request) -> list[str]:
     session = await own_session(app, request)
     if session is None and not local:
         return []
-    rows = await (await app.service()).journal.runs(MOST_RUNS)
-    return [row.id for row in rows if local or (session and row.session == session.handle)]
+    journal, handle = (await app.service()).journal, session.handle if session else None
+    return [row.id for row in await journal.runs(MOST_RUNS, None if local else handle)]
 
 
 def paths(rules: "LoadRules", typed: str) -> list[str]:
     """Folders, with a slash behind, and files that begin as typed and lie within the roots.
 
     What begins with a dot is offered only to who typed the dot, links are offered only if they
-    lead into the roots. Of a huge folder only the first entries are looked at. Reads the disk.
+    lead into the roots; names that JSON or a screen cannot show are not. Of a huge folder only the
+    first entries are looked at. Reads the disk.
     """
     folder, slash, began = typed.rpartition("/")
     if not slash:
         return [f"{root}/" for root in rules.roots or ()]
-    private = Private.of(rules)
-
-    def is_offered(path: Path) -> bool:
-        real = path.resolve()
-        in_roots = rules.roots is None or any(real.is_relative_to(root) for root in rules.roots)
-        return in_roots and not private.holds(real)
-
     try:
-        place = Path(folder or "/").expanduser()
-        if not place.is_absolute() or not is_offered(place):
+        place, private = Path(folder or "/").expanduser(), Private.of(rules)
+        real = place.resolve()
+        if not place.is_absolute() or not _within(real, rules, private):
             return [f"{root}/" for root in rules.roots or () if str(root).startswith(typed)]
-        entries = list(islice(place.iterdir(), MOST_LOOKED_AT))
-        return sorted(
-            f"{folder}/{entry.name}{'/' * entry.is_dir()}"
-            for entry in entries
-            if entry.name.startswith(began)
-            and entry.name.startswith(".") == began.startswith(".")
-            and is_offered(entry)
-        )
+        with os.scandir(real) as entries:
+            return sorted(
+                f"{folder}/{entry.name}{'/' * entry.is_dir()}"
+                for entry in islice(entries, MOST_LOOKED_AT)
+                if entry.name.startswith(began)
+                and entry.name.isprintable()
+                and entry.name.startswith(".") == began.startswith(".")
+                and _within(_real(entry), rules, private)
+            )
     except (OSError, RuntimeError, ValueError):
         return []
+
+
+def _real(entry: "os.DirEntry[str]") -> Path:
+    """Where an entry of a folder without links in its path really is."""
+    return Path(entry.path).resolve() if entry.is_symlink() else Path(entry.path)
+
+
+def _within(real: Path, rules: "LoadRules", private: Private) -> bool:
+    in_roots = rules.roots is None or any(real.is_relative_to(root) for root in rules.roots)
+    return in_roots and not private.holds(real)

@@ -9,6 +9,7 @@ from mcp import MCPError, types
 
 from rlm_mcp.contexts.store import ContextStore
 from rlm_mcp.errors import UnknownContext
+from rlm_mcp.server import suggestions
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +30,10 @@ def script(messages):
     session = next(session for session in SESSIONS if f"ask for {session}" in asked)
     kept = f"kept_{session.replace('-', '_')}"
     return f"```repl\n{kept} = context\nprint(context)\nFINAL('kept ' + context)\n```"
+
+
+def answers(_):
+    return "```repl\nFINAL('done')\n```"
 
 
 class Seen:
@@ -244,6 +249,45 @@ async def test_users_load_nothing_of_the_servers_own(team, own_environment, tmp_
         ["home", "the server's own"],
         ["link", "symbolic link"],
     ]
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_prompts_offer_each_user_its_own_and_nothing_of_the_servers(
+    team, era, own_environment, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(suggestions, "MOST_RUNS", 1)
+    (tmp_path / "link").symlink_to(own_environment)
+
+    async def offered(bench, prompt, name, value=""):
+        ref = types.PromptReference(name=prompt)
+        argument = {"name": name, "value": value}
+        return (await bench.client.complete(ref, argument)).completion.values
+
+    async def told(bench, name):
+        given = {"source": name, "question": "?"}
+        (message,) = (await bench.client.get_prompt("ask_codebase", given)).messages
+        return message.content.text
+
+    async with team(answers) as t, t.client("alice", era) as alice, t.client("bob", era) as bob:
+        own = {}
+        for user, bench in (("alice", alice), ("bob", bob)):
+            session = (await bench.call("load_context", text=user, name=f"of-{user}"))["session"]
+            own[user] = (await bench.call("rlm_query", query="?", session=session))["run_id"]
+        runs = [await offered(each, "explain_trace", "run_id") for each in (alice, bob)]
+        names = [await offered(each, "ask_codebase", "source", "of-") for each in (alice, bob)]
+        places = [f"{own_environment}/", f"{tmp_path}/link/", f"{tmp_path}/", "/", "/proc/"]
+        paths = [await offered(alice, "ask_codebase", "source", place) for place in places]
+        texts = await told(alice, "of-alice"), await told(bob, "of-alice")
+
+    # The current revision names no client, so there nothing is known before a handle is given.
+    knows = era == "legacy"
+    assert runs == [[own["alice"]] * knows, [own["bob"]] * knows]
+    assert names == [["of-alice"] * knows, ["of-bob"] * knows]
+    assert paths[:3] == [[], [], []]
+    assert "/proc/" not in paths[3]
+    assert paths[4] == []
+    assert ("load nothing" in texts[0]) == knows
+    assert "ses_" not in texts[1]
 
 
 async def test_who_leaves_ends_the_session_it_had(team):

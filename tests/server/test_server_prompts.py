@@ -1,11 +1,15 @@
 """Prompts: what hosts list, what their models read, and what people are offered as they type."""
 
 import os
+import sys
 
 import pytest
 from mcp import MCPError, types
 
+from rlm_mcp.contexts.private import Private
+from rlm_mcp.rules import LoadRules
 from rlm_mcp.server.prompts import PROMPTS
+from rlm_mcp.server.suggestions import paths
 from rlm_mcp.server.tools import TOOLS
 
 pytestmark = pytest.mark.anyio
@@ -131,6 +135,35 @@ async def test_a_folder_that_cannot_be_read_offers_nothing(bench, code):
     (code / "src").chmod(0o755)
 
     assert found == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep no such names")
+async def test_a_name_that_json_cannot_carry_is_not_offered(bench, era, code):
+    (code / "src" / os.fsdecode(b"caf\xe9.py")).write_text("text\n", encoding="utf-8")
+    async with bench((), era) as b:
+        found = await offered(b, "ask_codebase", "source", f"{code}/src/")
+
+    assert found == [f"{code}/src/app.py", f"{code}/src/deep/"]
+
+
+async def test_who_else_is_on_the_machine_is_not_told(bench):
+    async with bench() as b:
+        assert await offered(b, "ask_codebase", "source", "~nobody-of-that-name/x") == []
+
+
+async def test_a_huge_folder_is_looked_at_once_and_not_once_for_each_of_its_files(
+    code, monkeypatch
+):
+    """Else one keystroke of one user keeps all others waiting for many seconds."""
+    told = []
+    of = Private.of
+    monkeypatch.setattr(Private, "of", lambda rules: told.append(rules) or of(rules))
+    for number in range(20):
+        (code / f"{number:02}.txt").touch()
+    found = paths(LoadRules(roots=(code,), private=(code / "07.txt",)), f"{code}/")
+
+    assert found == [f"{code}/{n:02}.txt" for n in range(20) if n != 7] + [f"{code}/src/"]
+    assert len(told) == 1
 
 
 async def test_names_of_loaded_contexts_and_ids_of_runs_are_offered(bench, era):

@@ -29,7 +29,7 @@ LEAST_PIECE_CHARS = 400
 MOST_RAW_CHARS = 16_000_000
 # In JSON these stand in strings only, so their escapes are the same text. The last two end lines
 # in older JavaScript.
-ESCAPES = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
+ESCAPES = {each: f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +44,21 @@ class Texts:
     stored: Mapping[Place, tuple[int, str]] = field(default_factory=dict)
 
 
-async def view_page(journal: Journal, run_id: str) -> str:
-    """The page of a run as far as it has come.
+async def view_page(journal: Journal, run_id: str, most: int = MOST_PAGE_CHARS) -> str:
+    """The page of a run as far as it has come, cut to about `most` characters.
 
     Raises:
         UnknownRun: the journal has none of that id.
     """
     run = await journal.run(run_id)
     sizes = await journal.message_sizes(run_id)
-    share = fair_share([size.chars for size in sizes.values()], MOST_RAW_CHARS)
-    most = max(LEAST_PIECE_CHARS, share)
+    share = fair_share([size.chars for size in sizes.values()], min(most, MOST_RAW_CHARS))
     texts = Texts(
         await journal.prompts(run_id),
         {place: size.role for place, size in sizes.items()},
-        await journal.messages(run_id, most),
+        await journal.messages(run_id, max(LEAST_PIECE_CHARS, share)),
     )
-    return await journal.folded(run_id, lambda recorded: page(run, recorded, texts))
+    return await journal.folded(run_id, lambda recorded: page(run, recorded, texts, most))
 
 
 def app_page() -> str:
@@ -67,24 +66,31 @@ def app_page() -> str:
     return _filled("", "null")
 
 
-def page(run: RunRow, recorded: Iterable[Recorded], texts: Texts | None = None) -> str:
+def page(
+    run: RunRow,
+    recorded: Iterable[Recorded],
+    texts: Texts | None = None,
+    most: int = MOST_PAGE_CHARS,
+) -> str:
     """The page of `run` over its events, in order, and what its calls sent and received.
 
-    Where the events are longer than `MOST_PAGE_CHARS`, long texts are cut to a length that the page
+    Where the events are longer than `most` characters, long texts are cut to a length that the page
     then names: head and tail of each, at least `LEAST_PIECE_CHARS` characters.
     """
     rows, texts = list(recorded), texts or Texts()
     numbers = {place: number for number, place in enumerate(texts.stored)}
     lines = [_line(row, rows[0], texts, numbers) for row in rows]
     cut = None
-    if sum(map(len, lines)) > MOST_PAGE_CHARS:
-        cut = max(LEAST_PIECE_CHARS, MOST_PAGE_CHARS // (2 * len(rows)))
+    if sum(map(len, lines)) > most:
+        cut = max(LEAST_PIECE_CHARS, most // (2 * len(rows)))
         short = [dataclasses.replace(row, event=clipped(row.event, cut)) for row in rows]
         lines = [_line(row, rows[0], texts, numbers) for row in short]
     head = json.dumps({"run": dataclasses.asdict(run), "cut": cut})
     stored = json.dumps([[chars, sendable(text)] for chars, text in texts.stored.values()])
     record = f'{{"head":{head},"texts":{stored},"events":[{",".join(lines)}]}}'
-    return _filled(run.id, record.translate(ESCAPES))
+    for each, escape in ESCAPES.items():  # a translation takes seconds
+        record = record.replace(each, escape)
+    return _filled(run.id, record)
 
 
 def fair_share(sizes: Iterable[int], most: int) -> int:

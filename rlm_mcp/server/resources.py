@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from rlm_mcp.types import ContextInfo
 
 MOST_CHARS = 100_000
+# A user may ask for many at once, and while one is made the others wait.
+MOST_SHARED_PAGE_CHARS = 2_000_000
 MANIFEST_ROWS = 500
 LIST_ROWS = 50
 
@@ -115,7 +117,8 @@ async def listed_contexts(app: App, request: Request) -> "list[ContextInfo]":
 async def read_resource(app: App, request: Request, uri: str) -> types.ReadResourceResult:
     """The text at `uri`, at most `MOST_CHARS` characters of it and where the rest is.
 
-    The page of a run is given whole: a part of it would not open.
+    The page of a run is given whole: a part of it would not open. On a shared server what stands in
+    it is cut sooner.
 
     Raises:
         MCPError: nothing is there, or the range is none (SEP-2164: invalid params with the URI).
@@ -147,9 +150,10 @@ async def _text(caller: Caller, address: Address) -> str:
             start, end = _range(address, len(answer))
             return answer[start:end] + _rest(answer_uri(address.id), address, end, len(answer))
         case Address(kind="run", part="view", path=""):
-            from rlm_mcp.runs.viewer import view_page  # noqa: PLC0415 - not what listing waits for
+            from rlm_mcp.runs import viewer  # noqa: PLC0415 - not what listing waits for
 
-            return await view_page(service.journal, address.id)
+            most = viewer.MOST_PAGE_CHARS if caller.user is None else MOST_SHARED_PAGE_CHARS
+            return await viewer.view_page(service.journal, address.id, most)
         case Address(kind="context"):
             catalogue = await caller.catalogue(address.id)
             info = await caller.as_loaded(address.id) or catalogue.info

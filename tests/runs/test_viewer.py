@@ -128,11 +128,10 @@ def test_room_is_shared_so_that_the_longest_are_cut(sizes, most, share):
     assert sum(min(size, share) for size in sizes) <= most
 
 
-def test_long_texts_are_cut_where_the_page_would_grow_too_long(monkeypatch):
+def test_long_texts_are_cut_where_the_page_would_grow_too_long():
     whole = page(row(), recorded(fan_out(50, 5)))
-    monkeypatch.setattr(viewer, "MOST_PAGE_CHARS", 10_000)
 
-    told = record_of(page(row(), recorded(fan_out(50, 5))))
+    told = record_of(page(row(), recorded(fan_out(50, 5)), most=10_000))
 
     assert record_of(whole)["head"]["cut"] is None
     assert told["head"]["cut"] == viewer.LEAST_PIECE_CHARS

@@ -11,6 +11,8 @@ from rlm_mcp.events import RunStarted
 from rlm_mcp.llm.scripted import ScriptedReply
 from rlm_mcp.runs.journal import FILE, Journal
 from rlm_mcp.runs.owners import Owners
+from rlm_mcp.runs.viewer import LEAST_PIECE_CHARS
+from rlm_mcp.server import resources
 from rlm_mcp.server.quotas import Outlay, Quotas
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Budget
@@ -271,3 +273,28 @@ async def test_no_user_makes_the_others_wait_for_a_pattern(team, schema, is_refu
         told = await alice.client.call_tool("rlm_query", asked)
 
     assert told.is_error is is_refused
+
+
+async def test_a_users_page_of_a_run_is_cut_sooner_than_ones_own(team, bench, monkeypatch):
+    """Each is made in one piece, and a user may ask for as many at once as it has connections."""
+    monkeypatch.setattr(resources, "MOST_SHARED_PAGE_CHARS", 2_000)
+
+    async def page(client):
+        session = (await client.call("load_context", text="one"))["session"]
+        run = await client.call("rlm_query", query="why? " * 2_000, session=session)
+        read = await client.client.read_resource(f"rlm://run/{run['run_id']}/view")
+        return read.contents[0].text
+
+    async with bench(answers) as own:
+        whole = await page(own)
+    async with team(answers) as t, t.client("alice") as alice:
+        cut = await page(alice)
+
+    assert '"cut": null' in whole
+    assert f'"cut": {LEAST_PIECE_CHARS}' in cut
+    longest = max(len(text) for _, text in json.loads(record_of(cut))["texts"])
+    assert longest < 2_000 < max(len(text) for _, text in json.loads(record_of(whole))["texts"])
+
+
+def record_of(page):
+    return page.partition('type="application/json">')[2].partition("</script>")[0]

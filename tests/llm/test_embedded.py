@@ -265,6 +265,19 @@ async def test_a_damaged_model_is_an_error_in_llama_cpps_words(model_file, own_e
     assert LOG in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "source",
+    ["org/repo:../../../x.gguf", "../..:x.gguf", "org/repo:/tmp/x.gguf", "org/repo:..\\x.gguf"],
+)
+async def test_no_name_on_the_hub_leads_out_of_the_folder_of_models(source, own_environment):
+    async with EmbeddedServer(source, own_environment, Wish()) as server:
+        with pytest.raises(ModelUnusable) as caught:
+            await server.address(None, None)
+
+    assert f"{source} cannot be read" in caught.value.message
+    assert not (own_environment / "models").exists()
+
+
 @runs_it
 async def test_a_window_beyond_the_memory_is_refused_before_it_is_tried(
     model_file, own_environment

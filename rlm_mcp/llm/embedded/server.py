@@ -30,7 +30,9 @@ from rlm_mcp.tasks import background
 
 LOG = "llama-server.log"
 _PROGRAM = "rlm_mcp.llm.embedded.child"
-_ON_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+):(?P<name>[^:]+\.gguf)")
+_ON_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+):(?P<name>[^:\\]+\.gguf)")
+# Parts of a name that would lead out of the folder of its repository.
+_UPWARD = {"", ".", ".."}
 _REPORT_BYTES = 64 << 10
 _LOG_BYTES = 1 << 20
 _LOOK_S = 0.25
@@ -234,7 +236,9 @@ class EmbeddedServer:
 def _locate(source: str) -> Path | tuple[str, str]:
     """The file that is meant, or its repository on the hub and its name there."""
     path = Path(source).expanduser()
-    if not path.exists() and (on_hub := _ON_HUB.fullmatch(source)):
+    on_hub = _ON_HUB.fullmatch(source)
+    is_within = _UPWARD.isdisjoint(source.replace(":", "/").split("/"))
+    if on_hub is not None and is_within and not path.exists():
         return on_hub["repo"], on_hub["name"]
     check(path)
     return path

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import anyio
 import click
 
+from rlm_mcp.cli.screen import show
 from rlm_mcp.conduct import Plan, Strategy
 from rlm_mcp.errors import RlmError
 from rlm_mcp.settings import Settings
@@ -120,9 +121,9 @@ def ask(
     if as_json:
         click.echo(report.as_json(answer, contexts))
     elif answer.text:
-        click.echo(answer.text)
+        show(answer.text)
     if not quiet:
-        click.echo("\n".join(report.closing(answer)), err=True)
+        show("\n".join(report.closing(answer)), err=True)
     return _exit_code(answer)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
+from rlm_mcp.cli.screen import show
 from rlm_mcp.settings import Settings
 from rlm_mcp.words import clip, count
 
@@ -30,7 +31,7 @@ def replay_run(run: str) -> int:
     """
     again = anyio.run(_replay, run)
     for line in told(again):
-        click.echo(line)
+        show(line)
     return SAME if again.agrees else DIFFERS
 
 

@@ -13,6 +13,7 @@ import anyio
 import click
 
 from rlm_mcp.cli.replay import replay_run
+from rlm_mcp.cli.screen import show as on_screen
 from rlm_mcp.cli.view import open_view
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Detail
@@ -119,14 +120,14 @@ def show(run: str, *, code: bool, cost: bool, as_json: bool, **wanted: Any) -> N
         raise click.UsageError("--code goes with neither --cost nor --json.")
     part = Part(**wanted)
     if code:
-        click.echo(anyio.run(_script, run))
+        on_screen(anyio.run(_script, run))
     elif cost:
         click.echo(anyio.run(_bill, run, as_json))
     elif as_json:
         click.echo(anyio.run(_page_json, run, part))
     else:
         trace = anyio.run(_trace, run, part)
-        click.echo(trace.text())
+        on_screen(trace.text())
         if trace.following is not None:
             more = f"--page {trace.following}{part.options}"
             click.echo(f"\nNext: rlm-mcp traces show {run} {more}", err=True)
@@ -168,7 +169,7 @@ def _list(limit: int, *, as_json: bool) -> None:
         click.echo('No runs yet. Ask something: rlm-mcp ask PATH... "question"')
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for row in [] if as_json else rows:
-        click.echo(_line(row, width))
+        on_screen(_line(row, width))
 
 
 async def _rows(limit: int) -> list[Listed]:

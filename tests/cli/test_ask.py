@@ -2,6 +2,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 
 import anyio
 import pytest
@@ -211,6 +212,34 @@ async def test_a_terminal_shows_what_the_run_is_doing(desk, log):
     assert out == "It went boom at noon, see log.txt:2.\n"
     assert re.search(r"turn [01](/20)? · ", shown)
     assert "citations  1, all found in the text" in shown
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+@pytest.mark.parametrize("command", ["ask", "traces"])
+async def test_what_a_text_says_does_not_steer_the_terminal(desk, log, command):
+    code = r"FINAL('boom \x1b]52;c;aGk=\x07 at\u202e noon')"
+
+    async def steers(_):
+        return f"```repl\n{code}\n```"
+
+    desk.script = steers
+    if command == "traces":
+        _, piped, _ = await desk.run("ask", log, "When?")
+        _, listed, _ = await desk.run("traces", "-n", "1", "--json")
+        command = ["traces", "show", json.loads(listed)[0]["id"], "--detail", "answer"]
+        assert piped == "boom \x1b]52;c;aGk=\x07 at\u202e noon\n"
+    else:
+        command = ["ask", log, "When?"]
+    ours, theirs = os.openpty()
+
+    with anyio.fail_after(60):
+        process = await desk.start(*command, stdout=theirs, stderr=subprocess.DEVNULL)
+        os.close(theirs)
+        shown = await anyio.to_thread.run_sync(read_terminal, ours)
+        await process.wait()
+
+    assert "boom [U+001B]]52;c;aGk=[U+0007] at[U+202E] noon" in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
 
 
 async def read(stream):

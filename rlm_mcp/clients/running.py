@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import distribution
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rlm_mcp.clients.formats import Machine, Server
 from rlm_mcp.clients.handshake import Handshake, handshake
@@ -68,10 +69,17 @@ def variables(
     `with_key`, or if given.
 
     Raises:
-        ArgumentInvalid: the keys are to come along, and none is set.
+        ArgumentInvalid: the keys are to come along, and none is set; or they are not, and the
+            address of the model has one in it.
         SettingsInvalid: there is no such setting, or its value cannot work.
     """
-    if with_key and not any(environment.get(name) for name in SECRETS):
+    has_own = "@" in urlsplit(environment.get("RLM_API_URL", "")).netloc
+    if has_own and not with_key and "RLM_API_URL" not in given:
+        raise ArgumentInvalid(
+            "RLM_API_URL has a name or password in it, which would be written, readable.",
+            "Say so with --with-key, or give another address with --env RLM_API_URL=...",
+        )
+    if with_key and not has_own and not any(environment.get(name) for name in SECRETS):
         raise ArgumentInvalid(
             f"--with-key writes {' and '.join(SECRETS)}, and neither is set.",
             "Set it in the environment of this command.",

@@ -101,6 +101,21 @@ def test_a_key_is_printed_only_when_asked_for_and_never_shown_elsewhere(used, mo
     assert "sk-secret" not in shown.out + shown.err
 
 
+def test_a_password_in_the_address_is_written_only_when_asked_for(used, monkeypatch):
+    monkeypatch.setenv("RLM_API_URL", "http://me:pw-secret@localhost:8080/v1")
+    before = snapshot(used.home)
+
+    silent = run(install, "--yes", "cursor")
+    asked = run(install, "--print", "cursor", "--with-key")
+    other = run(install, "--print", "cursor", "--env", "RLM_API_URL=http://localhost:8080/v1")
+
+    assert silent.code == 1
+    assert "--with-key" in silent.err
+    assert "pw-secret" not in silent.out + silent.err + other.out
+    assert snapshot(used.home) == before
+    assert "pw-secret" in asked.out
+
+
 @pytest.mark.parametrize("name", [each.id for each in clients()])
 def test_any_client_can_be_printed_and_nothing_is_touched(files, name):
     ran = run(install, name, "--print", "--env", "RLM_MODEL=qwen")

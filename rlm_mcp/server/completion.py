@@ -2,6 +2,7 @@
 
 from itertools import chain
 
+import anyio.to_thread
 from mcp import types
 
 from rlm_mcp.errors import RlmError
@@ -29,14 +30,19 @@ async def completed(
         elif argument.name == "path":
             chosen = (params.context and params.context.arguments) or {}
             known = await _paths(app, request, chosen.get("id"))
-    begin = (each for each in known if each.startswith(argument.value))
-    hold = (e for e in known if argument.value in e and not e.startswith(argument.value))
-    found = list(chain(begin, hold))
+    # Of a million paths it takes half a second, in which nobody else would be served.
+    found = await anyio.to_thread.run_sync(_fitting, known, argument.value)
     return types.CompleteResult(
         completion=types.Completion(
             values=found[:MOST_VALUES], total=len(found), has_more=len(found) > MOST_VALUES
         )
     )
+
+
+def _fitting(known: list[str], typed: str) -> list[str]:
+    begin = (each for each in known if each.startswith(typed))
+    hold = (each for each in known if typed in each and not each.startswith(typed))
+    return list(chain(begin, hold))
 
 
 async def _of_prompt(app: App, request: Request, argument: types.CompletionArgument) -> list[str]:
@@ -56,4 +62,4 @@ async def _paths(app: App, request: Request, id: str | None) -> list[str]:
         catalogue = await (await app.caller(request)).catalogue(id or "")
     except RlmError:
         return []
-    return [document.path for document in catalogue.documents]
+    return await anyio.to_thread.run_sync(lambda: [each.path for each in catalogue.documents])

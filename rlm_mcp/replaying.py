@@ -4,13 +4,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import anyio.to_thread
 
+from rlm_mcp.engine.drafts import BEST
+from rlm_mcp.engine.past import CUT_SHORT
 from rlm_mcp.engine.replay import Answers, Ran, answers_of, replay_node, shown_chars
 from rlm_mcp.engine.shape import Shape
 from rlm_mcp.errors import ContextError, ReplError
-from rlm_mcp.events import CallEnded, CellEnded, CellStarted, Event, RunEnded, RunStarted
+from rlm_mcp.events import (
+    CallEnded,
+    CellEnded,
+    CellStarted,
+    Event,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+)
 from rlm_mcp.runs.journal import Recorded
 from rlm_mcp.service import Service
 from rlm_mcp.types import ContextInfo
@@ -62,7 +73,8 @@ async def replay(service: Service, run_id: str) -> Replay:
         UnknownRun: the journal has none of that id.
     """
     run = await service.journal.run(run_id)
-    events = [await _whole(service, run_id, row) for row in await service.journal.events(run_id)]
+    rows = await service.journal.events(run_id)
+    events = _at_last([await _whole(service, run_id, row) for row in rows])
     nodes = []
     for started in events:
         if isinstance(started, RunStarted):
@@ -71,6 +83,43 @@ async def replay(service: Service, run_id: str) -> Replay:
             answers = answers_of(events, started, service.settings.max_output_tokens)
             nodes.append(await _replayed(service, started, own, answers))
     return Replay(run_id, tuple(nodes), await service.journal.came_before(run))
+
+
+def _at_last(events: Sequence[Event]) -> list[Event]:
+    """What a run did in the end: without what it gave up when it was stopped and then went on.
+
+    That is the cell that looked for its best answer then, and the failures of calls whose cell was
+    broken off: code that runs again asks those again.
+    """
+    kept: list[Event] = []
+    failed: dict[str, list[CallEnded]] = {}
+    given_up: list[CallEnded] = []
+    for event in events:
+        match event:
+            case CellStarted():
+                failed[event.node] = []
+            case CallEnded(role="sub", outcome="failed") if event.node in failed:
+                failed[event.node].append(event)
+            case CellEnded() if event.status in CUT_SHORT:
+                given_up += failed.pop(event.node, [])
+            case CellEnded():
+                failed.pop(event.node, None)
+            case RunResumed(node=""):
+                gone = {id(each) for each in chain(given_up, *failed.values())}
+                kept = [each for each in kept if id(each) not in gone and not _is_for_best(each)]
+                failed, given_up = {}, []
+            case _:
+                pass
+        kept.append(event)
+    return kept
+
+
+def _is_for_best(event: Event) -> bool:
+    return (
+        isinstance(event, CellStarted | CellEnded)
+        and not event.node
+        and event.cell.rpartition(".")[2].startswith(BEST)
+    )
 
 
 async def _whole(service: Service, run_id: str, row: Recorded) -> Event:
@@ -104,7 +153,8 @@ async def _replayed(
         ran = await replay_node(cells, contexts, answers, service.backend, limits)
     except ReplError as error:
         return replace(told, obstacle=error.message)
-    answer = next((event.answer for event in own if isinstance(event, RunEnded)), None)
+    answers_given = [event.answer for event in own if isinstance(event, RunEnded)]
+    answer = answers_given[-1] if answers_given else None
     return replace(told, cells=tuple(ran), answer=answer, again=_again(started, own, ran))
 
 

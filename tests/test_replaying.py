@@ -8,6 +8,7 @@ import pytest
 
 from rlm_mcp.llm.scripted import ScriptedReply, serve
 from rlm_mcp.replaying import replay
+from rlm_mcp.resuming import resume
 from rlm_mcp.runs.journal import FILE
 from rlm_mcp.service import Query, open_service
 from rlm_mcp.settings import Settings
@@ -158,3 +159,36 @@ async def test_a_reply_too_long_for_its_event_is_given_whole(own_environment):
 
     assert again.agrees
     assert again.nodes[0].cells[0].after.output == f"{len(long.strip())}\n"
+
+
+HOUR = {"retry-after": "3600"}
+
+
+@pytest.mark.parametrize("first", ["", "print(llm_query_batched(['Which?']))\n"])
+async def test_a_run_that_went_on_after_an_outage_comes_out_as_it_ended(own_environment, first):
+    is_mended = False
+
+    def script(messages):
+        match messages[-1].content:
+            case "Is it?" if not is_mended:
+                return ScriptedReply("Loading model", status=503, headers=HOUR)
+            case "Which?" if not is_mended:
+                return ScriptedReply("no", status=400)
+            case "Is it?" | "Which?":
+                return "yes"
+            case _:
+                return code(f"result = 'half'\n{first}FINAL(llm_query('Is it?'))")
+
+    async with asked(own_environment, script) as (service, run, _):
+        stopped = (await service.view(run)).answer
+        is_mended = True
+        await resume(service, run)
+        ended = (await service.view(run, wait_s=30)).answer
+        again = await replay(service, run)
+
+    (node,) = again.nodes
+    assert (stopped.text, stopped.stopped_by) == ("half", "endpoint")
+    assert (ended.text, ended.stopped_by) == ("yes", "answer")
+    assert (node.answer, node.again) == ("yes", "yes")
+    assert again.agrees
+    assert len(node.cells) == 1

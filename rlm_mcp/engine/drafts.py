@@ -7,6 +7,8 @@ from enum import IntEnum
 from rlm_mcp.types import CellResult, Variable
 
 ANSWER_WORDS = ("answer", "final", "result", "summary", "report", "findings")
+# Begins the name of the cell that prints a variable as the best answer.
+BEST = "best"
 NOT_ANSWERS = {"function", "type", "module", "builtin_function_or_method", "generator"}
 
 

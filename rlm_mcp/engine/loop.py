@@ -17,7 +17,7 @@ from rlm_mcp.engine.cells import Repl
 from rlm_mcp.engine.dialects import form_of
 from rlm_mcp.engine.dialogue import Dialogue, Requests, reply_room
 from rlm_mcp.engine.direct import Direct
-from rlm_mcp.engine.drafts import Drafts, Strength, likely_answer
+from rlm_mcp.engine.drafts import BEST, Drafts, Strength, likely_answer
 from rlm_mcp.engine.feedback import feedback
 from rlm_mcp.engine.finish import evaluation, is_answer, words_of
 from rlm_mcp.engine.history import History
@@ -360,7 +360,7 @@ class Node:
         name = likely_answer(mine) or next(filter(None, shown), None)
         if name is not None and self.drafts.strength < Strength.DRAFT:
             with contextlib.suppress(ReplError):
-                result = await self._run(f"FINAL_VAR({name!r})", "best")
+                result = await self._run(f"FINAL_VAR({name!r})", BEST)
                 if result.final and is_answer(result.final.text):
                     self.note(f"The answer is the variable `{name}`: the model had not finished.")
                     return result.final.text

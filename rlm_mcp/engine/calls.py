@@ -81,7 +81,7 @@ class Calls:
         self._begin(model, messages, site)
         try:
             result = await self.outage.bear(
-                model.name,
+                id(model),
                 lambda heard: model.complete(messages, max_tokens=max_tokens, on_retry=heard),
                 on_retry,
             )

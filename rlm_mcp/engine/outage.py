@@ -1,6 +1,7 @@
 """The wait of a run for an endpoint that was lost on the way, shared by all calls of the run."""
 
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from math import inf
 
@@ -32,8 +33,9 @@ class Outage:
 
     has_answers: bool = False
     give_up: Callable[[EndpointError], None] = _go_on
-    _since: dict[str, float] = field(default_factory=dict)
-    _probes: dict[str, anyio.Event] = field(default_factory=dict)
+    _since: dict[Hashable, float] = field(default_factory=dict)
+    _probes: dict[Hashable, anyio.Event] = field(default_factory=dict)
+    _asking: Counter[Hashable] = field(default_factory=Counter)
 
     @property
     def waited_s(self) -> float:
@@ -41,18 +43,23 @@ class Outage:
         now = anyio.current_time()
         return max((now - since for since in self._since.values()), default=0.0)
 
-    async def bear(self, model: str, ask: Ask, on_retry: OnRetry) -> Completion:
-        """What `ask` gives, asked again for as long as the model's endpoint is lost.
+    async def bear(self, model: Hashable, ask: Ask, on_retry: OnRetry) -> Completion:
+        """What `ask` gives, asked again for as long as the endpoint of `model` is lost.
+
+        `model` stands for a model where it is: others may have the same name elsewhere.
 
         Raises:
             EndpointError: the request failed for good, or the wait was in vain.
         """
 
         def heard(retry: Retry) -> None:
-            if retry.lost:
+            if retry.lost and retry.wait_s > 0:  # else another endpoint takes it, or a new line
                 self._since.setdefault(model, anyio.current_time())
             on_retry(retry)
 
+        # The run went on without those whose wait was broken off.
+        self._since = {each: at for each, at in self._since.items() if self._asking[each]}
+        self._asking[model] += 1
         try:
             completion = await self._borne(model, ask, heard)
         except LOST:
@@ -60,11 +67,13 @@ class Outage:
         except EndpointError:
             self._since.pop(model, None)  # it was there to say so
             raise
+        finally:
+            self._asking[model] -= 1
         self._since.pop(model, None)
         self.has_answers = True
         return completion
 
-    async def _borne(self, model: str, ask: Ask, on_retry: OnRetry) -> Completion:
+    async def _borne(self, model: Hashable, ask: Ask, on_retry: OnRetry) -> Completion:
         while True:
             while (probe := self._probes.get(model)) is not None:
                 await probe.wait()
@@ -78,7 +87,7 @@ class Outage:
                 on_retry(Retry(1, error.message, 0.0, lost=True))
 
     async def _probe(
-        self, model: str, ask: Ask, on_retry: OnRetry, error: EndpointError
+        self, model: Hashable, ask: Ask, on_retry: OnRetry, error: EndpointError
     ) -> Completion:
         over = self._probes[model] = anyio.Event()
         until = self._since.setdefault(model, anyio.current_time()) + PAUSE_S

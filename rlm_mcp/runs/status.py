@@ -53,11 +53,13 @@ class RunStatus:
             case TurnStarted(node=""):
                 self.turn = event.turn
             case CallStarted():
+                if not self._open:  # the run went on without those that waited
+                    self._lost_since = None
                 self._open.add(event.call)
                 if event.batch > 1:
                     self._asked.setdefault(event.node, Asked(event.batch))
                 self._say(self._waiting(event))
-            case CallRetried(lost=True):
+            case CallRetried(lost=True) if event.wait_s > 0:
                 self._lost_since = self._lost_since or anyio.current_time()
                 self._say(event.reason)
             case CallRetried():

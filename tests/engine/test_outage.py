@@ -10,7 +10,7 @@ from rlm_mcp.engine.outage import Outage
 from rlm_mcp.errors import EndpointRefused, EndpointUnreachable
 from rlm_mcp.events import CallEnded, CallRetried, CallStarted, RunEnded, RunFailed
 from rlm_mcp.llm.scripted import ScriptedModel, ScriptedReply
-from rlm_mcp.types import Message
+from rlm_mcp.types import Message, Retry
 
 pytestmark = pytest.mark.anyio
 
@@ -124,3 +124,63 @@ async def test_time_that_runs_out_while_the_endpoint_is_waited_for_is_a_lost_end
 
     assert (answer.text, answer.stopped_by) == ("half", "endpoint")
     assert answer.seconds < 60
+
+
+async def test_a_request_that_another_endpoint_takes_at_once_waits_for_none():
+    borne, waited = Outage(has_answers=True), []
+    model = ScriptedModel(["yes"])
+
+    async def ask(heard):
+        heard(Retry(1, "Nothing answers there.", 0.0, lost=True))
+        completion = await model.complete(HELLO)
+        waited.append(borne.waited_s)
+        return completion
+
+    await borne.bear("sub", ask, lambda _: None)
+
+    assert waited == [0]
+
+
+async def test_a_wait_that_was_broken_off_is_over_once_the_run_asks_on():
+    borne, model = Outage(has_answers=True), ScriptedModel(["yes"])
+
+    async def ask(heard):
+        heard(Retry(1, "Nothing answers there.", 60.0, lost=True))
+        scope.cancel()
+        await anyio.sleep_forever()
+
+    with anyio.CancelScope() as scope:
+        await borne.bear("sub", ask, lambda _: None)
+    when_broken_off = borne.waited_s
+    await borne.bear("root", lambda _: model.complete(HELLO), lambda _: None)
+
+    assert when_broken_off > 0
+    assert borne.waited_s == 0
+
+
+async def test_a_model_is_not_waited_for_because_one_of_its_name_is_lost_elsewhere(bench):
+    lost, back = anyio.Event(), anyio.Event()
+    second = iter([code("print(1)"), code("FINAL('two')")])
+
+    async def root(messages):
+        match messages[1].content:
+            case asked if "First?" in asked:
+                return code("FINAL(llm_query('is it?'))")
+            case asked if "Second?" in asked:
+                await lost.wait()
+                reply = next(second)
+                if "two" in reply:
+                    back.set()
+                return reply
+            case _:
+                return code("FINAL(' '.join(rlm_query_batched(['First?', 'Second?'])))")
+
+    def sub(_messages):
+        lost.set()
+        return "one" if back.is_set() else DROPPED
+
+    answer = await bench.ask(
+        ScriptedModel(root, name="same", slots=2), sub=impatient(sub, "same"), depth=2
+    )
+
+    assert (answer.text, answer.stopped_by) == ("one two", "answer")

@@ -1,6 +1,7 @@
 """The status line that progress, terminal and callers share."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -87,6 +88,20 @@ async def line_after(*events):
         (
             (STARTED, call("r1"), CallRetried("", "r1", 1, "Nothing answers", 4.0, lost=True)),
             "turn 0/20 · waiting for the endpoint, 0 s: Nothing answers · 0 calls · 0 tok",
+        ),
+        (
+            (STARTED, call("r1"), CallRetried("", "r1", 1, "Nothing answers", 0.0, lost=True)),
+            "turn 0/20 · retrying in 0 s: Nothing answers · 0 calls · 0 tok",
+        ),
+        (
+            (
+                STARTED,
+                call("s1"),
+                CallRetried("", "s1", 1, "Nothing answers", 4.0, lost=True),
+                replace(ended("s1"), outcome="cancelled"),
+                call("r2", "root"),
+            ),
+            "turn 0/20 · waiting for qwen3:14b · 1 call · 1k tok",
         ),
         (
             (

@@ -159,13 +159,15 @@ class Completion:
 class Retry:
     """A request failed and is tried again after `wait_s` seconds.
 
-    `lost` says that the endpoint was not there to take it: gone, loading, or overrun.
+    `lost` says that the endpoint was not there to take it: gone, loading, or overrun. `spent` is
+    what its replies have used so far, None if nothing is known of any.
     """
 
     attempt: int
     reason: str
     wait_s: float
     lost: bool = False
+    spent: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Model calls of a run: recorded as events, settled on the ledger, however they end."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -11,6 +11,7 @@ from rlm_mcp.engine.outage import Outage
 from rlm_mcp.engine.past import Past
 from rlm_mcp.errors import EndpointError
 from rlm_mcp.events import CallEnded, CallOutcome, CallRetried, CallStarted
+from rlm_mcp.llm.retries import OnRetry
 from rlm_mcp.protocols import Model, Sink
 from rlm_mcp.types import Completion, Message, Retry, Usage
 from rlm_mcp.words import clip
@@ -30,6 +31,32 @@ class CallSite:
     turn: int
     admission: Admission
     batch: int = 1
+
+
+@dataclass(slots=True)
+class _Course:
+    """How a call goes: its attempts, and what they have used, None if nothing is known of that.
+
+    The model is asked again after an outage: `before` is what it took until then.
+    """
+
+    attempts: int = 1
+    before: Usage | None = None
+    spent: Usage | None = None
+
+    def goes_on(self, retry: Retry) -> None:
+        """One more attempt."""
+        self.attempts += 1
+        self.spent = _sum(self.before, retry.spent)
+
+    def ended(self, usage: Usage | None) -> Usage | None:
+        """All that was used, once the model has answered or failed and told its part."""
+        self.before = self.spent = _sum(self.before, usage)
+        return self.spent
+
+
+def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
+    return one + other if one is not None and other is not None else one or other
 
 
 def call_key(model: Model, messages: Sequence[Message]) -> str:
@@ -64,27 +91,35 @@ class Calls:
         Raises:
             EndpointError: the call failed for good.
         """
-        attempts = 1
+        course = _Course()
 
         def on_retry(retry: Retry) -> None:
-            nonlocal attempts
             told = CallRetried(
-                site.admission.node, site.call, attempts, retry.reason, retry.wait_s, retry.lost
+                node=site.admission.node,
+                call=site.call,
+                attempt=course.attempts,
+                reason=retry.reason,
+                wait_s=retry.wait_s,
+                lost=retry.lost,
             )
-            attempts += 1
+            course.goes_on(retry)
             if on_wait is not None:
                 on_wait()
             self.sink.emit(told)
+
+        async def complete(heard: OnRetry) -> Completion:
+            try:
+                came = await model.complete(messages, max_tokens=max_tokens, on_retry=heard)
+            except EndpointError as error:
+                error.usage = course.ended(error.usage)
+                raise
+            return replace(came, usage=course.ended(came.usage) or came.usage)
 
         outcome: CallOutcome = "failed"
         result: Completion | EndpointError | None = None
         self._begin(model, messages, site)
         try:
-            result = await self.outage.bear(
-                id(model),
-                lambda heard: model.complete(messages, max_tokens=max_tokens, on_retry=heard),
-                on_retry,
-            )
+            result = await self.outage.bear(id(model), complete, on_retry)
             outcome = "ok"
         except EndpointError as error:
             result = error
@@ -93,7 +128,7 @@ class Calls:
             outcome = "cancelled"
             raise
         finally:
-            self._end(model, messages, site, outcome, result, attempts)
+            self._end(model, messages, site, outcome, result, course)
         return result
 
     def _begin(self, model: Model, messages: Sequence[Message], site: CallSite) -> None:
@@ -118,14 +153,14 @@ class Calls:
         site: CallSite,
         outcome: CallOutcome,
         result: Completion | EndpointError | None,
-        attempts: int,
+        course: _Course,
     ) -> None:
         """Settle a call and say so. One of unknown usage is on the bill without tokens.
 
         A model may have another name at each endpoint: the bill says which one answered.
         """
         completion = result if isinstance(result, Completion) else None
-        usage = result.usage if result is not None else None
+        usage = course.spent
         name = completion.model if completion else model.name
         self.ledger.settle(site.admission, name, usage or Usage(calls=1))
         self.sink.emit(
@@ -141,7 +176,7 @@ class Calls:
                 reasoning_chars=len(completion.reasoning) if completion else 0,
                 usage=usage,
                 error=result.message if isinstance(result, EndpointError) else None,
-                attempts=attempts,
+                attempts=course.attempts,
                 error_type=type(result).__name__ if isinstance(result, EndpointError) else None,
                 key=call_key(model, messages),
                 finish_reason=completion.finish_reason if completion else None,

@@ -151,7 +151,7 @@ class Dialogue:
         """Learn from the endpoint's own count how long a token is here."""
         usage, chars = completion.usage, _chars(messages)
         if usage.input_tokens and not usage.estimated_calls and chars:
-            self._tokens_per_char = usage.input_tokens / chars
+            self._tokens_per_char = usage.input_tokens / max(1, usage.calls) / chars
 
     def _grow(self) -> bool:
         """Allow longer replies from now on; False if that was done before."""

@@ -26,13 +26,16 @@ def tokens_lost(
     if usage.estimated_calls or not usage.input_tokens:
         return None
     chars = sum(len(message.content) for message in messages)
+    counted = usage.input_tokens // max(
+        1, usage.calls
+    )  # a prompt that was asked twice counts twice
     by_its_count = chars if tokens_per_char is None else chars * tokens_per_char
-    if usage.input_tokens >= min(chars, MOST_SHARE * by_its_count):
+    if counted >= min(chars, MOST_SHARE * by_its_count):
         return None
     sent = sum(estimate_tokens(message.content) for message in messages)
     sent = min(sent, round(by_its_count))
-    is_lost = sent >= LEAST_TOKENS and usage.input_tokens < MOST_SHARE * sent
-    return (sent, usage.input_tokens) if is_lost else None
+    is_lost = sent >= LEAST_TOKENS and counted < MOST_SHARE * sent
+    return (sent, counted) if is_lost else None
 
 
 def words_on(model: str, sent: int, counted: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -21,7 +21,7 @@ from rlm_mcp.llm.retries import OnRetry, with_retries
 from rlm_mcp.llm.scheduler import Asker, Gate, slot
 from rlm_mcp.llm.wire import Switch, WireReply
 from rlm_mcp.tokens import estimate_tokens
-from rlm_mcp.types import Completion, Message, Usage
+from rlm_mcp.types import Completion, Message, Retry, Usage
 
 # How long a busy endpoint is left alone if it does not say, where others can be asked meanwhile.
 _REST_S = 2.0
@@ -65,9 +65,15 @@ class _Call:
     messages: Sequence[Message]
     max_tokens: int | None
     asker: Asker
+    on_retry: OnRetry | None = None
     spent: Usage | None = None
     tried: Counter[Server] = field(default_factory=Counter)
     is_without_thinking: bool = False
+
+    def tell(self, retry: Retry) -> None:
+        """Say that it is tried again, and what it has used: it may be cancelled then."""
+        if self.on_retry is not None:
+            self.on_retry(replace(retry, spent=self.spent))
 
 
 class RemoteModel:
@@ -132,13 +138,13 @@ class RemoteModel:
         on_retry: OnRetry | None,
     ) -> Completion:
         """Ask once on somebody's behalf. See `complete`."""
-        call = _Call(messages, max_tokens, asker)
+        call = _Call(messages, max_tokens, asker, on_retry)
 
         async def attempt(number: int) -> Completion:
             return await self._attempt(call, number)
 
         try:
-            return await with_retries(attempt, on_retry, self._patience_s)
+            return await with_retries(attempt, call.tell, self._patience_s)
         except EndpointError as error:
             error.usage = call.spent
             if isinstance(error, EndpointUnreachable | ModelUnknown | NotTheProtocol):
@@ -166,7 +172,7 @@ class RemoteModel:
         try:
             async with slot([each.gate for each in servers], call.asker) as gate:
                 server = next(each for each in servers if each.gate is gate)
-                reply = await self._answer(server, call)
+                reply = await self._answer(server, call, number)
         except EndpointError as error:
             call.tried[server] += 1
             if len(self.servers) > 1 and self._goes_elsewhere(error, server, call):
@@ -225,7 +231,7 @@ class RemoteModel:
         lost = [words for server, words in self._lost.items() if server.gate.is_lost]
         return tuple(_left_out(words) for words in (*self._missing, *lost))
 
-    async def _answer(self, server: Server, call: _Call) -> WireReply:
+    async def _answer(self, server: Server, call: _Call, number: int) -> WireReply:
         """The reply, of a second request without thinking if the first was spent on that."""
         reply = await self._ask(server, call)
         if (
@@ -235,6 +241,7 @@ class RemoteModel:
             and not call.is_without_thinking
         ):
             call.is_without_thinking = True
+            call.tell(Retry(number, f"{server.name} spent its tokens on thinking alone", 0.0))
             reply = await self._ask(server, call)
         if _is_spent(reply):
             assert call.spent is not None

@@ -2,7 +2,9 @@
 
 import pytest
 
+from rlm_mcp.engine.truncation import tokens_lost
 from rlm_mcp.llm.scripted import ScriptedModel, ScriptedReply
+from rlm_mcp.types import Completion, Message, Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -58,3 +60,14 @@ async def test_a_server_that_counts_all_or_nothing_is_believed(bench, reply):
     answer = await bench.ask(root, sub=ScriptedModel(lambda _: reply, name="small"))
 
     assert (answer.text, [note for note in answer.notes if "cut a prompt" in note]) == ("sure", [])
+
+
+def test_a_prompt_that_was_cut_and_asked_twice_is_found_out_too():
+    messages = [Message("user", "one word after another and so on " * 1000)]
+    once, twice = (
+        tokens_lost(messages, Completion("sure", "", "stop", "m", Usage(calls, calls * 2048, 9)))
+        for calls in (1, 2)
+    )
+
+    assert once == twice
+    assert once is not None

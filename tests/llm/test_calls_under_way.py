@@ -6,7 +6,10 @@ import anyio
 import pytest
 from wire_server import CHAT, delta, drop, events, raw_server, silence, then
 
+from rlm_mcp.engine.calls import Calls, CallSite
+from rlm_mcp.engine.ledger import Admission, Ledger
 from rlm_mcp.errors import EndpointError, EndpointFailed, ReplyEmpty
+from rlm_mcp.events import CallEnded, CallRetried
 from rlm_mcp.llm.client import Connection, RemoteModel, Server
 from rlm_mcp.llm.endpoint import Endpoint
 from rlm_mcp.llm.models import Models
@@ -15,7 +18,7 @@ from rlm_mcp.llm.quirks import Quirks
 from rlm_mcp.llm.scheduler import Gate
 from rlm_mcp.llm.scripted import ScriptedReply, serve
 from rlm_mcp.settings import Settings
-from rlm_mcp.types import Message
+from rlm_mcp.types import Budget, Message
 
 pytestmark = pytest.mark.anyio
 
@@ -173,6 +176,50 @@ async def test_thinking_twice_is_paid_for_twice():
             await model.complete(asking("Is it?"), max_tokens=30)
     assert caught.value.usage.calls == 2
     assert on_the_servers_bill(caught.value.usage, server)
+
+
+class Told(list):
+    """A sink that keeps what it is told, and calls `then` after the first event of a kind."""
+
+    def __init__(self, kind=None, then=None):
+        self.kind, self.then = kind, then
+
+    def emit(self, event):
+        self.append(event)
+        if self.kind is not None and isinstance(event, self.kind):
+            self.then()
+
+
+async def asked_in_a_run(model, told):
+    """The call as a run makes and bills it."""
+    calls = Calls(Ledger(Budget()), told)
+    calls.outage.has_answers = True
+    site = CallSite("s1", 1, Admission("", "sub", 1))
+    with anyio.fail_after(20):
+        await calls.ask(model, asking("Is it?"), site, 30)
+
+
+async def test_thinking_that_was_paid_for_is_on_the_bill_when_the_second_ask_is_cancelled():
+    async with thinker(ScriptedReply(fault="hang")) as (model, server):
+        with anyio.CancelScope() as scope:
+            told = Told(CallRetried, scope.cancel)
+            await asked_in_a_run(model, told)
+        assert scope.cancelled_caught
+    (ended,) = [event for event in told if isinstance(event, CallEnded)]
+    assert ended.outcome == "cancelled"
+    assert server.ledger.calls == 1
+    assert on_the_servers_bill(ended.usage, server)
+
+
+async def test_thinking_that_was_paid_for_is_on_the_bill_after_an_outage():
+    lost = ScriptedReply("Loading model", status=503, headers={"retry-after": "0.01"})
+    again = ScriptedReply("", reasoning="hm " * 40, finish_reason="length")
+    async with thinker(lost, again, "Yes.", patience_s=0) as (model, server):
+        await asked_in_a_run(model, told := Told())
+    ended = told[-1]
+    assert (ended.outcome, ended.reply) == ("ok", "Yes.")
+    assert ended.usage.calls == server.ledger.calls == 3
+    assert on_the_servers_bill(ended.usage, server)
 
 
 async def test_what_is_known_of_no_reply_is_not_put_on_the_bill():

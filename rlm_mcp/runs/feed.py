@@ -1,6 +1,7 @@
 """A run's events in pages, for programs that draw it while it goes on: long texts are cut."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 from rlm_mcp.errors import ArgumentInvalid
 from rlm_mcp.events import CallEnded, CallStarted, Event, RunEnded, to_json
 from rlm_mcp.runs.journal import Journal, Recorded
-from rlm_mcp.runs.pages import PAGE_BYTES, Step, Trace
-from rlm_mcp.words import clip
+from rlm_mcp.runs.pages import PAGE_BYTES, STEP_BYTES, Step, Trace
+from rlm_mcp.words import clip, weight, within
 
 LONG_FIELDS = ("prompt", "reply", "code", "output", "error", "text")
 # Sub-calls are many, and what they said can be asked for one by one.
@@ -39,7 +40,7 @@ async def event_page(journal: Journal, run_id: str, first: int) -> Trace:
         steps: list[Step] = []
         room = PAGE_BYTES
         for row in recorded:
-            text = timed(dataclasses.replace(row, event=_cut(row.event)), began)
+            text = _fitting(timed(dataclasses.replace(row, event=_cut(row.event)), began))
             event = row.event
             turn = getattr(event, "turn", 0)
             step = Step(row.seq, row.at, event.node, turn, type(event).__name__, text)
@@ -75,3 +76,25 @@ def _cut(event: Event) -> Event:
         return dataclasses.replace(event, answer=clip(event.answer, MOST_CHARS))
     is_sub = isinstance(event, CallStarted | CallEnded) and event.role == "sub"
     return clipped(event, SUB_CHARS if is_sub else MOST_CHARS)
+
+
+def _fitting(record: str) -> str:
+    """An event's JSON, with shorter texts and lists if it would not fit on a page by itself."""
+    most, text = MOST_CHARS, record
+    while weight(text) > PAGE_BYTES - 2 * STEP_BYTES:
+        most //= 2
+        short = _short(json.loads(record), most)
+        text = json.dumps(short, ensure_ascii=False, separators=(",", ":"))
+    return text
+
+
+def _short(value: Any, most: int) -> Any:
+    match value:
+        case str():
+            return clip(value, most)
+        case list():
+            return within([_short(each, most) for each in value], 2 * most)
+        case dict():
+            return {name: _short(each, most) for name, each in value.items()}
+        case _:
+            return value

@@ -13,19 +13,19 @@ import orjson
 from blake3 import blake3
 
 from rlm_mcp.events import CallEnded, CallStarted, Event
-from rlm_mcp.words import clip
+from rlm_mcp.words import clip, weight
 
 # The number of the event that brought a message, and the message's number within it.
 Place = tuple[int, int]
-# Its number, its role, its characters, the widest's bytes, whether its text is packed, its text.
-Row = tuple[int, str, int, int, int, bytes]
+# Its number, its role, its size (see `Size`), whether its text is packed, its text.
+Row = tuple[int, str, int, int, int, int, bytes]
 
 TABLES = (
     """
 CREATE TABLE messages (
     run TEXT NOT NULL, seq INTEGER NOT NULL, part INTEGER NOT NULL, role TEXT NOT NULL,
-    chars INTEGER NOT NULL, width INTEGER NOT NULL, packed INTEGER NOT NULL, body BLOB NOT NULL,
-    PRIMARY KEY (run, seq, part)
+    chars INTEGER NOT NULL, step INTEGER NOT NULL, weight INTEGER NOT NULL,
+    packed INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (run, seq, part)
 ) WITHOUT ROWID
 """,
     """
@@ -34,11 +34,13 @@ CREATE TABLE prompts (
 ) WITHOUT ROWID
 """,
 )
-ADD_MESSAGE = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_MESSAGE = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_PROMPT = "INSERT INTO prompts VALUES (?, ?, ?)"
 REMOVE = ("DELETE FROM messages WHERE run = ?", "DELETE FROM prompts WHERE run = ?")
 PROMPTS = "SELECT seq, places FROM prompts WHERE run = ? ORDER BY seq"
-SIZES = "SELECT seq, part, role, chars, width FROM messages WHERE run = ? ORDER BY seq, part"
+SIZES = """
+SELECT seq, part, role, chars, step, weight FROM messages WHERE run = ? ORDER BY seq, part
+"""
 TEXTS = """
 SELECT seq, part, chars, packed, body FROM messages WHERE run = ? ORDER BY seq, part
 """
@@ -48,6 +50,8 @@ REPLY, THINKING = "reply", "thinking"
 # Below it, packing costs more than it spares.
 LEAST_PACKED = 256
 FASTEST = 1
+# Of JSON: what one piece of a message takes on a page at most.
+PIECE_BYTES = 9_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,13 @@ class Raw:
 class Size:
     """Of a message that the journal has: whose it is, and its characters.
 
-    None of them takes more than `width` bytes of UTF-8.
+    Pieces of `step` characters take `PIECE_BYTES` of JSON each at most, all of it takes `weight`.
     """
 
     role: str
     chars: int
-    width: int
+    step: int
+    weight: int
 
 
 class Sent:
@@ -85,7 +90,7 @@ class Sent:
                 whole = completion.text if completion.text != event.reply else ""
                 parts = [(REPLY, whole), (THINKING, completion.reasoning)]
                 rows = [
-                    (n, role, *_packed(text, text.encode("utf-8", "surrogatepass")))
+                    _row(n, role, text, text.encode("utf-8", "surrogatepass"))
                     for n, (role, text) in enumerate(parts)
                     if text
                 ]
@@ -102,7 +107,7 @@ class Sent:
             place = self._places.get(key)
             if place is None:
                 place = self._places[key] = seq, len(new)
-                new.append((len(new), message.role, *_packed(message.content, raw)))
+                new.append(_row(len(new), message.role, message.content, raw))
             places.append(place)
         return Raw(tuple(new), orjson.dumps(places).decode())
 
@@ -112,16 +117,21 @@ def prompts(rows: Iterator[tuple[int, str]]) -> dict[int, list[Place]]:
     return {seq: [(at, part) for at, part in json.loads(places)] for seq, places in rows}
 
 
-def sizes(rows: Iterator[tuple[int, int, str, int, int]]) -> dict[Place, Size]:
+def sizes(rows: Iterator[tuple[int, int, str, int, int, int]]) -> dict[Place, Size]:
     """Of the rows of `SIZES`."""
-    return {(seq, part): Size(role, chars, width) for seq, part, role, chars, width in rows}
+    return {
+        (seq, part): Size(role, chars, step, heavy) for seq, part, role, chars, step, heavy in rows
+    }
 
 
-def width_of(text: str, raw: bytes) -> int:
-    """The most bytes of UTF-8 that one character of `text` takes; `raw` is all of them."""
-    if len(raw) == len(text):
-        return 1
-    return 4 if len(text.encode("utf-16-le", "surrogatepass")) > 2 * len(text) else 3
+def size_of(role: str, text: str) -> Size:
+    """The size of a text that is `role`'s."""
+    chars, heavy = len(text), weight(text)
+    step, heaviest = max(1, chars), heavy
+    while heaviest > PIECE_BYTES:
+        step = step * PIECE_BYTES // heaviest
+        heaviest = max(weight(text[at : at + step]) for at in range(0, chars, step))
+    return Size(role, chars, step, heavy)
 
 
 def unpacked(rows: Iterator[tuple[int, bytes]]) -> str:
@@ -154,6 +164,7 @@ def _text(packed: int, body: bytes) -> str:
     return raw.decode("utf-8", "surrogatepass")
 
 
-def _packed(text: str, raw: bytes) -> tuple[int, int, int, bytes]:
+def _row(number: int, role: str, text: str, raw: bytes) -> Row:
+    size = size_of(role, text)
     packed = (0, raw) if len(raw) < LEAST_PACKED else (1, zlib.compress(raw, FASTEST))
-    return len(text), width_of(text, raw), *packed
+    return number, role, size.chars, size.step, size.weight, *packed

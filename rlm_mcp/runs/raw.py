@@ -7,12 +7,10 @@ from operator import attrgetter
 from rlm_mcp.errors import ArgumentInvalid
 from rlm_mcp.events import CallEnded, CallStarted
 from rlm_mcp.runs.journal import Journal, Recorded, RunRow
-from rlm_mcp.runs.messages import REPLY, THINKING, Place, Size, shared, width_of
+from rlm_mcp.runs.messages import PIECE_BYTES, REPLY, THINKING, Place, Size, shared, size_of
 from rlm_mcp.runs.pages import PAGE_BYTES, STEP_BYTES, Step, Trace, page_of
-from rlm_mcp.words import count, paged, sendable
+from rlm_mcp.words import count, paged, sendable, weight
 
-# The rest of a page is for what JSON escapes: quotes, line ends.
-PIECE_BYTES = PAGE_BYTES * 4 // 5
 NOT_KEPT = "(The whole prompt was not kept: an earlier version recorded this run.)"
 
 
@@ -20,7 +18,7 @@ NOT_KEPT = "(The whole prompt was not kept: an earlier version recorded this run
 class Piece:
     """Part of a page: characters `start` to `end` of a message in the journal, or of a `text`.
 
-    None of them takes more than `width` bytes of UTF-8.
+    It takes `weight` bytes on a page at most.
     """
 
     call: CallStarted
@@ -28,14 +26,9 @@ class Piece:
     kind: str
     start: int
     end: int
-    width: int
+    weight: int
     place: Place | None = None
     text: str = ""
-
-    @property
-    def weight(self) -> int:
-        """The most bytes that it takes on a page, but for escapes."""
-        return (self.end - self.start) * self.width + STEP_BYTES
 
 
 @dataclass(slots=True)
@@ -62,7 +55,7 @@ class Kept:
 async def raw_trace(journal: Journal, run_id: str, page: int, call: str | None) -> Trace:
     """Page `page` of the messages of a run, of all calls or of one; see `runs.trace.trace`."""
     run = await journal.run(run_id)
-    pages = paged(await _pieces(journal, run, call), PIECE_BYTES, attrgetter("weight"))
+    pages = paged(await _pieces(journal, run, call), PAGE_BYTES, attrgetter("weight"))
     what = f"Run {run_id}" if call is None else f"Call {call} of run {run_id}"
     pieces, following = page_of(pages, page, what, "messages")
     steps = [await _step(journal, run_id, piece) for piece in pieces]
@@ -154,26 +147,22 @@ def _received(each: Exchange, kept: Kept) -> list[Piece]:
 
 def _cut(each: Exchange, kind: str, whole: str | Size, place: Place | None = None) -> list[Piece]:
     """A text in pieces that fit on a page; of one in the journal, `whole` is its size."""
-    text, size = ("", whole) if isinstance(whole, Size) else (whole, _size_of(whole))
-    step = (PIECE_BYTES - STEP_BYTES) // size.width
-    starts = range(0, max(1, size.chars), step)
+    text, size = ("", whole) if isinstance(whole, Size) else (whole, size_of("", whole))
+    starts = range(0, max(1, size.chars), size.step)
+    heavy = size.weight if len(starts) == 1 else PIECE_BYTES
     return [
         Piece(
             call=each.call,
             row=each.started,
             kind=kind if len(starts) == 1 else f"{kind} {number} of {len(starts)}",
             start=start,
-            end=min(size.chars, start + step),
-            width=size.width,
+            end=min(size.chars, start + size.step),
+            weight=heavy + weight(each.call.node) + STEP_BYTES,
             place=place,
             text=text,
         )
         for number, start in enumerate(starts, 1)
     ]
-
-
-def _size_of(text: str) -> Size:
-    return Size("", len(text), width_of(text, text.encode("utf-8", "surrogatepass")))
 
 
 async def _step(journal: Journal, run_id: str, piece: Piece) -> Step:

@@ -14,13 +14,35 @@ from hypothesis import strategies as st
 
 from rlm_mcp.conduct import Citation, Conduct, Covered, Plan
 from rlm_mcp.errors import EndpointUnreachable
+from rlm_mcp.events import (
+    CallEnded,
+    CallStarted,
+    CellEnded,
+    CellStarted,
+    Note,
+    RunEnded,
+    RunStarted,
+)
 from rlm_mcp.runs.costs import Costs, Spent
+from rlm_mcp.runs.journal import FILE, Journal
+from rlm_mcp.runs.trace import trace
 from rlm_mcp.server import leftovers, texts
 from rlm_mcp.server.leftovers import MOST_MODELS
 from rlm_mcp.server.results import ContextLoaded, ContextsListed, CostsSummed, LoadedContext
 from rlm_mcp.server.results import RunResult as Result
+from rlm_mcp.server.traces import TracePage
 from rlm_mcp.service import RunView
-from rlm_mcp.types import Answer, Changes, ContextInfo, Skip, TextKind, Usage
+from rlm_mcp.types import (
+    Answer,
+    Budget,
+    Changes,
+    Completion,
+    ContextInfo,
+    Message,
+    Skip,
+    TextKind,
+    Usage,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -167,7 +189,7 @@ async def test_every_page_of_a_trace_fits_and_pages_hold_all_that_was_said(bench
         await b.call("load_context", text="alpha")
         run = await b.call("rlm_query", query="漢🙂" * 5_000)
         told = {}
-        for detail in ("turns", "calls", "full", "answer"):
+        for detail in ("turns", "calls", "full", "answer", "messages"):
             pages = []
             while not pages or pages[-1]["page"] < pages[-1]["pages"]:
                 asked = {"run_id": run["run_id"], "page": len(pages) + 1, "detail": detail}
@@ -187,6 +209,56 @@ async def test_every_page_of_a_trace_fits_and_pages_hold_all_that_was_said(bench
     assert len(said("turns", "code")) < len(said("calls", "code")) < len(said("full", "code"))
     assert any('detail="full") shows them whole' in page["next"] for page in told["turns"])
     assert 'detail="answer") shows them whole' in told["full"][-1]["next"]
+
+
+def turn_of(text):
+    """What one call sends and receives, all of it `text`."""
+    sent = (Message("system", text), Message("user", text))
+    came = Completion(text, text, "stop", "m", USAGE)
+    return [
+        CallStarted("", "r1", 1, "root", "m", text[:600], 2 * len(text), 1, sent),
+        CallEnded("", "r1", 1, "root", "m", "ok", text, len(text), 0, USAGE, completion=came),
+        CellStarted("", "run_1.c1", 1, text),
+        CellEnded("", "run_1.c1", 1, "error", text, len(text), text, 1.0),
+        Note("", text),
+    ]
+
+
+async def pages_read(journal, detail, call=None):
+    """Every page of a run, each reached by what the one before says comes next."""
+    page = 1
+    while page is not None:
+        shown = await trace(journal, "run_1", page, detail, call)
+        structure = TracePage.of(shown, detail, call)
+        yield shown, structure
+        page = shown.following
+        assert (page is None) or f"page={page}" in structure.next
+
+
+@pytest.mark.parametrize("detail", ["full", "messages", "events"])
+@pytest.mark.parametrize("sign", ["a", "\n", "\x01", "🙂", "a" * 5_000 + "\x01" * 900])
+async def test_a_trace_of_whatever_signs_fits_on_its_pages_and_ends(sign, detail, tmp_path):
+    text = sign * (12_000 // len(sign))
+    place = Citation("ctx_1", text[:2_000], 1, 2, found=True, excerpt=text[:400])
+    end = RunEnded("", "answer", text, (place,) * 50, USAGE, USAGE, 1, 1.0, (text[:2_000],) * 50)
+    started = RunStarted("", text, "ses_1", (("ctx_1", text[:1_000]),) * 20, "m", "m", Budget())
+    turns = turn_of(text) + turn_of(text[1:3]) * 20
+    async with Journal.open(tmp_path / FILE) as journal:
+        sink = journal.sink("run_1", "ses_1", await journal.claim("ses_1"))
+        for event in [started, *turns, end]:
+            sink.emit(event)
+        await sink.written()
+        read = [page async for page in pages_read(journal, detail)]
+
+    assert all(fits(structure, shown.text()) for shown, structure in read)
+    steps = [step for shown, _ in read for step in shown.steps]
+    if detail in {"full", "messages"}:
+        kind = "code" if detail == "full" else "r1 thinking"
+        told = "".join(step.text for step in steps if step.kind.startswith(kind))
+        assert told == text + text[1:3] * 20
+    if detail == "events":
+        assert [step.seq for step in steps] == list(range(1, len(turns) + 3))
+        assert all(json.loads(step.text)["event"] == step.kind for step in steps)
 
 
 async def test_an_answer_s_last_page_lists_every_citation(bench, tmp_path):

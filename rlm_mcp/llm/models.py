@@ -261,9 +261,13 @@ class Models:
         """Find out what is at a site, unless that is known and still true."""
         from rlm_mcp.llm import discover  # noqa: PLC0415 - needs httpx, see above
 
-        if site in self._found and not self._found[site][0].is_stale:
+        known = self._found.get(site)
+        is_known = known is not None and not known[0].is_stale
+        if is_known and self._embedded is None:
             return
         connection = await self._connect(site)
+        if is_known and known is not None and connection is known[0]:
+            return  # else the embedded server was given up, and listens elsewhere now
         profile = await discover.probe(connection.endpoint)
         slots = self._settings.concurrency or profile.slots or discover.UNKNOWN_SLOTS
         connection.gate.resize(slots)

@@ -18,6 +18,7 @@ from rlm_mcp.runs.writer import guarded
 
 T = TypeVar("T")
 
+CLOSE_S = 5.0
 TABLES = """
 CREATE TABLE IF NOT EXISTS owners (
     principal TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (principal, id)
@@ -70,7 +71,7 @@ class Owners:
         try:
             yield cls(db)
         finally:
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(CLOSE_S, shield=True):
                 await anyio.to_thread.run_sync(db.close)
 
     async def add(self, principal: str, id: str) -> None:

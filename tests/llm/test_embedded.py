@@ -229,6 +229,22 @@ async def test_a_server_that_dies_again_and_again_is_given_up(model_file, own_en
 
 
 @runs_it
+async def test_a_server_that_was_given_up_is_started_anew_for_the_next_question(settings):
+    with anyio.fail_after(WITHIN_S):
+        async with Models(settings) as models:
+            await models.resolve()
+            server = models._embedded
+            while server._is_running:
+                for pid in children(os.getpid()):
+                    os.kill(pid, signal.SIGKILL)
+                    await until_gone(pid)
+                await anyio.sleep(0.01)
+            reply = await (await models.resolve()).root.complete(HELLO)
+
+    assert reply.text.startswith("```repl")
+
+
+@runs_it
 async def test_who_does_not_wait_to_the_end_is_told_what_it_is_doing(model_file, own_environment):
     said = []
     with anyio.fail_after(WITHIN_S):

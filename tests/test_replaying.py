@@ -192,3 +192,38 @@ async def test_a_run_that_went_on_after_an_outage_comes_out_as_it_ended(own_envi
     assert (node.answer, node.again) == ("yes", "yes")
     assert again.agrees
     assert len(node.cells) == 1
+
+
+async def test_a_run_that_goes_on_has_every_endpoint_it_had(own_environment):
+    is_mended = False
+
+    def root(messages):
+        if len(messages) > 2:
+            return code("FINAL('done')")
+        return code("print(llm_query_batched(['p', 'q']))")
+
+    def sub(_messages):
+        return "yes" if is_mended else ScriptedReply("Loading", status=503, headers=HOUR)
+
+    async with serve({"one": sub}) as one, serve({"other": sub}) as other, serve(root) as first:
+        settings = Settings.load(
+            home=own_environment,
+            api_url=first.url,
+            sub_api_url=f"{one.url} {other.url}",
+            strategy="rlm",
+        )
+        async with open_service(settings) as service:
+            with anyio.fail_after(60):
+                session = await service.new_session()
+                await service.load(session, (), text=TEXT)
+                job = await service.start(session, Query("How many?"))
+                stopped = (await service.view(job.run_id, wait_s=30)).answer
+            is_mended = True
+        async with open_service(settings) as service:
+            with anyio.fail_after(60):
+                await resume(service, job.run_id)
+                ended = (await service.view(job.run_id, wait_s=30)).answer
+
+    assert (stopped.stopped_by, ended.text) == ("endpoint", "done")
+    assert ended.notes == ()
+    assert one.ledger.calls == other.ledger.calls == 1

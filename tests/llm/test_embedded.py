@@ -245,6 +245,14 @@ async def test_a_server_that_was_given_up_is_started_anew_for_the_next_question(
 
 
 @runs_it
+async def test_a_server_that_cannot_be_started_is_an_error_of_the_call(model_file):
+    with anyio.fail_after(WITHIN_S):
+        async with server_of(model_file, model_file) as server:
+            with pytest.raises(EndpointFailed, match="cannot be started"):
+                await server.address(None, None)
+
+
+@runs_it
 async def test_who_does_not_wait_to_the_end_is_told_what_it_is_doing(model_file, own_environment):
     said = []
     with anyio.fail_after(WITHIN_S):

@@ -116,6 +116,11 @@ class EmbeddedServer:
             await self._run_on(await self._file())
         except (ModelUnusable, EndpointFailed) as error:
             self._problem = error
+        except OSError as error:  # no log can be written, no process started
+            self._problem = EndpointFailed(
+                f"The server of {self.source} cannot be started: {error}.",
+                "Check free space, memory and the rights of the data folder, then ask again.",
+            )
         finally:
             self._address, self._is_running = None, False
             self._settled.set()

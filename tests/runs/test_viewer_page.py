@@ -11,12 +11,22 @@ from pages import HOSTILE, fan_out, recorded, row
 
 from rlm_mcp.cli import report
 from rlm_mcp.conduct import Citation
-from rlm_mcp.events import CallEnded, CallStarted, CellStarted, Note, RunEnded, RunStarted
+from rlm_mcp.events import (
+    CallEnded,
+    CallStarted,
+    CellEnded,
+    CellStarted,
+    Note,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    TurnStarted,
+)
 from rlm_mcp.llm.scripted import serve
 from rlm_mcp.runs.viewer import Texts, page, view_page
 from rlm_mcp.service import Query, open_service
 from rlm_mcp.settings import Settings
-from rlm_mcp.types import Budget, StoppedBy
+from rlm_mcp.types import Budget, StoppedBy, Usage
 from rlm_mcp.words import clip
 
 pytestmark = [
@@ -465,3 +475,25 @@ async def test_a_place_that_is_not_there_is_told_from_a_quote_that_is_not(opened
     cited = browser.text(".cited")
     assert "a.txt:9 not in the text" in cited
     assert "a.txt:2 quote not found" in cited
+
+
+def test_a_run_that_went_on_is_at_work_again_and_its_cell_ends_as_it_did_at_last(opened):
+    none = Usage()
+    events = [
+        RunStarted("", "How many?", "ses", (), "big", "small", Budget()),
+        TurnStarted("", 1),
+        CellStarted("", "run.c1", 1, "print(llm_query('Is it?'))"),
+        CellEnded("", "run.c1", 1, "interrupted", "", 0, "cancelled", 1.0),
+        CellStarted("", "run.best1", 1, "FINAL_VAR('result')"),
+        CellEnded("", "run.best1", 1, "ok", "", 0, None, 1.0),
+        RunEnded("", "endpoint", "half", (), none, none, 1, 1.0),
+        RunResumed(""),
+        CellEnded("", "run.c1", 1, "ok", "It is forty-two.", 16, None, 1.0),
+    ]
+    made = page(row(phase="running"), recorded(enumerate(events)))
+    browser = opened(made)
+    browser.click("document.querySelector('#steps .row.code')")
+
+    assert browser.text("#phase") == "not ended"
+    assert "It is forty-two." in browser.text("#detail")
+    assert not browser.run("document.querySelectorAll('#steps .row.failed').length")

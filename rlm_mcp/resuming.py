@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -15,9 +14,8 @@ from rlm_mcp.engine.ports import Question
 from rlm_mcp.engine.route import Route
 from rlm_mcp.engine.session import Session
 from rlm_mcp.engine.shape import Shape
-from rlm_mcp.errors import ArgumentInvalid, EndpointError, RlmError, UnknownRun
+from rlm_mcp.errors import ArgumentInvalid, RlmError, UnknownRun
 from rlm_mcp.events import CallEnded, Event, RunEnded, RunResumed, RunStarted
-from rlm_mcp.llm.models import ModelPair
 from rlm_mcp.runs.jobs import Job
 from rlm_mcp.runs.journal import Recorded, RunRow
 from rlm_mcp.runs.owner import is_elsewhere
@@ -87,7 +85,7 @@ async def _gone_on(service: Service, run_id: str, handle: str, cost_left: float 
     recorded = await service.journal.events(run_id)
     started = recorded[0].event
     assert isinstance(started, RunStarted)
-    pair = await _models(service, started)
+    pair = await service.models.once_more(started.model, started.sub_model)
     session = await service.adopt(handle)
     contexts = await _contexts(service, session, started)
     before = await _taken_over(service, session, run_id, recorded)
@@ -98,18 +96,6 @@ async def _gone_on(service: Service, run_id: str, handle: str, cost_left: float 
             ledger.restore(event)
     question = _question(run_id, session, started, contexts)
     return service.launch(session, question, pair, ledger, before)
-
-
-async def _models(service: Service, started: RunStarted) -> ModelPair:
-    """Those of the settings if these have the run's names, else by name.
-
-    Of several endpoints for the sub-model, each may have its own under another name.
-    """
-    with suppress(EndpointError):
-        usual = await service.models.resolve()
-        if (usual.root.name, usual.sub.name) == (started.model, started.sub_model):
-            return usual
-    return await service.models.resolve(started.model, started.sub_model)
 
 
 async def _contexts(

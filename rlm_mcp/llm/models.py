@@ -1,7 +1,7 @@
 """The models of this process: names and settings in, connected models out."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -129,6 +129,20 @@ class Models:
             if names not in self._pairs:
                 self._pairs[names] = await self._pair(*names)
             return self._pairs[names]
+
+    async def once_more(self, model: str, sub_model: str) -> ModelPair:
+        """Those of the settings if these are the names they have now, else those of these names.
+
+        Of several endpoints for the sub-model, each may have its own under another name.
+
+        Raises:
+            EndpointError: as `resolve`.
+        """
+        with suppress(EndpointError):
+            usual = await self.resolve()
+            if (usual.root.name, usual.sub.name) == (model, sub_model):
+                return usual
+        return await self.resolve(model, sub_model)
 
     async def measure(self, bounds: "Bounds | None" = None) -> tuple[ModelProfile, ...]:
         """Question the models of the settings, each once, and keep what they show for later runs.

@@ -36,8 +36,11 @@ async def sources(app: App, request: Request, typed: str) -> list[str]:
     session = await own_session(app, request)
     names = [info.name for info in session.contexts] if session else []
     user = None if app.share is None else (await app.caller(request)).user
-    rules = app.settings.load_rules if user is None else user.rules
-    return names + await anyio.to_thread.run_sync(paths, rules, typed)
+
+    def look() -> list[str]:
+        return paths(app.settings.load_rules if user is None else user.rules(), typed)
+
+    return names + await anyio.to_thread.run_sync(look)
 
 
 async def runs(app: App, request: Request) -> list[str]:

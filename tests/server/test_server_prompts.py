@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 ANSWERS = ["```repl\nFINAL('ok')\n```"]
 GIVEN = {
-    "ask_codebase": {"source": "/work/shop", "question": 'Where is the "total" rounded?'},
+    "ask_codebase": {"source": "/srv/shop", "question": 'Where is the "total" rounded?'},
     "investigate_log": {"source": "/var/log/shop.log", "problem": "Payments fail since 14:00."},
     "explain_trace": {"run_id": "run_1"},
 }

@@ -11,18 +11,19 @@ import click
 from rlm_mcp.settings import Settings
 from rlm_mcp.words import count, size
 
-FOLDERS = ("contexts", "endpoints", "cache")
+FOLDERS = ("contexts", "endpoints", "models", "cache")
 BESIDE = ("", "-wal", "-shm", "-journal")
 
 
-@click.command()
+@click.command(short_help="Empty the data folder.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def purge(*, yes: bool) -> None:
-    """Remove all runs, costs, contexts, endpoint profiles and caches.
+    """Remove all runs, costs, contexts, endpoint profiles, downloaded models and caches.
 
     Nothing else in the data folder is touched, and links are removed, not followed. Refused while
     a server of this data folder is at work.
     """
+    from rlm_mcp.llm.embedded.server import LOG
     from rlm_mcp.runs.alone import held
     from rlm_mcp.runs.journal import FILE
 
@@ -30,7 +31,8 @@ def purge(*, yes: bool) -> None:
     journal = home / FILE
     with held(journal):  # a refusal comes before the question
         pass
-    files = [path for end in BESIDE if (path := home / (FILE + end)).exists()]
+    names = [*(FILE + end for end in BESIDE), LOG]
+    files = [path for name in names if (path := home / name).exists()]
     places = [path for name in FOLDERS if os.path.lexists(path := home / name)]
     told = _told(home, [*files, *places])
     if not files and not places:
@@ -40,7 +42,7 @@ def purge(*, yes: bool) -> None:
         click.confirm(f"Remove {told}?", abort=True, err=True)
     with held(journal):
         failed = list(_removed(places))
-    failed += list(_removed([home / (FILE + end) for end in BESIDE]))
+    failed += list(_removed([home / name for name in names]))
     if failed:
         raise click.ClickException("Could not remove all:\n" + "\n".join(failed))
     click.echo(f"Removed {told}.")
@@ -55,6 +57,7 @@ def _told(home: Path, paths: list[Path]) -> str:
         "a journal that cannot be read" if runs is None else count(runs, "run"),
         count(sum(1 for _ in _inside(home / "contexts", "ctx_*")), "context"),
         count(sum(1 for _ in _inside(home / "endpoints", "*.json")), "endpoint profile"),
+        count(sum(1 for _ in _inside(home / "models", "*/*/**/*.gguf")), "downloaded model"),
     ]
     amount = size(sum(map(_bytes, paths)))
     return f"{', '.join(parts)} and the caches in {home}, {amount} in all"

@@ -1,21 +1,27 @@
 import pytest
 
 from rlm_mcp.events import RunEnded, RunStarted
+from rlm_mcp.llm.embedded.server import LOG
 from rlm_mcp.runs.journal import FILE, Journal
 from rlm_mcp.types import Budget, Usage
 
 pytestmark = pytest.mark.anyio
 
+MODEL = "models/org/repo"
+HELD = "1 run, 1 context, 1 endpoint profile, 1 downloaded model"
+
 
 @pytest.fixture
 async def full(tmp_path):
-    """A data folder with a run, a context, a profile, a cache that is a link, and a stranger."""
+    """A data folder with a run, a context, a profile, a model, a linked cache and a stranger."""
     home, elsewhere = tmp_path / "full", tmp_path / "elsewhere"
-    for folder in (home / "contexts" / "ctx_1", home / "endpoints", elsewhere):
+    for folder in (home / "contexts" / "ctx_1", home / "endpoints", home / MODEL, elsewhere):
         folder.mkdir(parents=True)
     for file in (
         home / "contexts" / "ctx_1" / "blob",
         home / "endpoints" / "model.json",
+        home / MODEL / "tiny.gguf",
+        home / LOG,
         home / "notes.txt",
         elsewhere / "mine.txt",
     ):
@@ -38,7 +44,7 @@ async def test_all_goes_but_what_links_lead_to_and_what_is_not_ours(desk, full):
     again, nothing, _ = await desk.run("purge", "--yes", RLM_HOME=str(full))
 
     assert code == again == 0
-    assert out.startswith("Removed 1 run, 1 context, 1 endpoint profile and the caches in ")
+    assert out.startswith(f"Removed {HELD} and the caches in ")
     assert "kB in all" in out
     assert names(full) == ["notes.txt"]
     assert names(full.parent / "elsewhere") == ["mine.txt"]
@@ -50,7 +56,7 @@ async def test_it_asks_first_and_says_how_much_would_go(desk, full, reply, gone)
     code, _, err = await desk.run("purge", stdin=reply, RLM_HOME=str(full))
 
     assert (code == 0) is gone
-    assert "Remove 1 run, 1 context, 1 endpoint profile" in err
+    assert f"Remove {HELD}" in err
     assert (names(full) == ["notes.txt"]) is gone
 
 

@@ -22,6 +22,7 @@ class Desk:
 
     def __init__(self, url, home):
         self.environment = os.environ | {"RLM_API_URL": url, "RLM_HOME": str(home)}
+        self.environment.pop("COLUMNS", None)  # readline sets it where pytest imports it
         self.script = None
 
     async def run(self, *arguments, stdin=b"", **variables):

@@ -51,13 +51,13 @@ class Plug:
 
 
 class Heard:
-    """A sink that knows when a run has told of a lost endpoint."""
+    """A sink that knows when a run has told that it waits for a lost endpoint."""
 
     def __init__(self):
         self.lost = anyio.Event()
 
     def emit(self, event):
-        if isinstance(event, CallRetried) and event.lost:
+        if isinstance(event, CallRetried) and event.lost and event.wait_s > 0:
             self.lost.set()
 
 

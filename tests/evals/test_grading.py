@@ -21,12 +21,20 @@ ROWS = set(range(1, 37))
 LEAST_POLICIES = 60
 
 
+def played():
+    """Of each pathology's policies every fifth, the first among them: `grade --engine` plays all.
+
+    Those that can only be flagged come first.
+    """
+    rows = {}
+    for policy in sorted(policies(), key=lambda policy: policy.expects != "flagged"):
+        rows.setdefault(policy.row, []).append(policy)
+    return [policy for row in rows.values() for policy in row[::5]]
+
+
 @pytest.fixture(scope="module")
 def verdicts():
-    """Of policies that can give the answer only the stubborn ones: `grade --engine` plays all."""
-    stuck = [policy for policy in policies() if policy.expects == "flagged"]
-    others = [policy for policy in policies() if policy.expects != "flagged"]
-    return anyio.run(grade, others, MODES[:1]) + anyio.run(grade, stuck)
+    return anyio.run(grade, played())
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +45,8 @@ def control_verdicts():
 def test_every_known_pathology_has_a_policy():
     named = [policy.name for policy in (*policies(), *controls())]
 
-    assert {policy.row for policy in policies()} - {None} == ROWS
-    assert len(policies()) >= LEAST_POLICIES
+    assert {policy.row for policy in played()} - {None} == ROWS
+    assert len(played()) >= LEAST_POLICIES
     assert len(set(named)) == len(named)
 
 
@@ -58,7 +66,7 @@ def test_a_model_that_behaves_is_cost_no_turn(control_verdicts):
 
 
 def test_a_model_that_can_be_taught_is_told_what_is_wrong(verdicts):
-    teachable = {policy.name for policy in policies() if policy.expects == "flagged"}
+    teachable = {policy.name for policy in played() if policy.expects == "flagged"}
     untold = [
         each.policy
         for each in verdicts

@@ -10,7 +10,7 @@ where words and numbers end, so that "able" is not found in "unable" nor "5 s" i
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
@@ -39,6 +39,7 @@ _LETTER = rf"[^\W{UNSPACED}]"
 _NUMBER_FRONT = r"\d[.,]\d$|(?:^|[^\w)\]])[-+\u2212]\d$"
 _NUMBER_BACK = r"^\d[.,]\d"
 _MARKS_BACK = r"^.[\u0300-\u036f\u20d0-\u20f0]"
+_WORD = re.compile(f"{_LETTER}+")
 _CUT_FRONT = re.compile(rf"(?<!\\){_LETTER}{_LETTER}$|{_NUMBER_FRONT}")
 _CUT_BACK = re.compile(rf"(?s:^{_LETTER}{_LETTER}|{_NUMBER_BACK}|{_MARKS_BACK})")
 _CUT_NUMBER_FRONT = re.compile(rf"\d\d$|{_NUMBER_FRONT}")
@@ -213,14 +214,28 @@ def _matches(part: Part, text: str, work: Work, start: int, end: int) -> Iterato
     """Where a part stands between two offsets and cuts no word or number, without overlaps."""
     front = _CUT_NUMBER_FRONT if part.open_front else _CUT_FRONT
     back = _CUT_NUMBER_BACK if part.open_back else _CUT_BACK
-    for first, last in islice(rough_matches(part, text, work, (start, end)), MOST_MATCHES):
+
+    def instead(first: int, last: int) -> int | None:
         before, behind = text[max(first - 2, 0) : first + 1], text[last - 1 : last + 2]
         if not front.search(before) and not back.search(behind):
-            yield first, last
+            return None
+        word = None if part.open_front else _WORD.match(text, first)
+        return last if part.open_front else word.end() if word else first + 1
+
+    yield from islice(rough_matches(part, text, work, (start, end), instead), MOST_MATCHES)
 
 
-def rough_matches(part: Part, text: str, work: Work, within: Span) -> Iterator[Span]:
-    """Where a part stands between two offsets, also in the midst of words, without overlaps."""
+def rough_matches(
+    part: Part,
+    text: str,
+    work: Work,
+    within: Span,
+    instead: Callable[[int, int], int | None] = lambda *_: None,
+) -> Iterator[Span]:
+    """Where a part stands between two offsets, also in the midst of words, without overlaps.
+
+    A place that is none is turned down by `instead`, which tells from where on to look again.
+    """
     if not part.patterns:
         return
     position, vain = within[0], 0
@@ -233,8 +248,10 @@ def rough_matches(part: Part, text: str, work: Work, within: Span) -> Iterator[S
                 break
             behind, whole = _go_on(part, text, match.end(), end)
             if whole:
-                yield match.start(), behind
-                position = behind
+                again = instead(match.start(), behind)
+                if again is None:
+                    yield match.start(), behind
+                position = behind if again is None else again
                 continue
             vain += behind - match.start()
             work.add(behind - match.start())

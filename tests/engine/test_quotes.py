@@ -232,6 +232,10 @@ def test_changes_are_the_fewest_that_make_one_a_beginning_of_the_other(words, te
         assert result is None or whole(words, text[: result[1]]) == fewest
 
 
+def test_a_place_is_found_that_begins_within_one_which_cuts_a_word():
+    assert spans(Quote("by by"), "lullaby by by day", Work(10**9)) == [(8, 13)]
+
+
 words = st.lists(st.text("ab1é", min_size=1, max_size=5), min_size=1, max_size=30)
 blanks = st.sampled_from([" ", "\n", "  ", "\t", "\n\n   ", "\u00a0"])
 

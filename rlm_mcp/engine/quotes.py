@@ -219,8 +219,10 @@ def _matches(part: Part, text: str, work: Work, start: int, end: int) -> Iterato
         before, behind = text[max(first - 2, 0) : first + 1], text[last - 1 : last + 2]
         if not front.search(before) and not back.search(behind):
             return None
-        word = None if part.open_front else _WORD.match(text, first)
-        return last if part.open_front else word.end() if word else first + 1
+        if part.open_front:
+            return last
+        word = _WORD.match(text, first)
+        return word.end() if word else first + 1
 
     yield from islice(rough_matches(part, text, work, (start, end), instead), MOST_MATCHES)
 

@@ -257,12 +257,19 @@ async def test_who_does_not_wait_to_the_end_is_told_what_it_is_doing(model_file,
     said = []
     with anyio.fail_after(WITHIN_S):
         async with server_of(model_file, own_environment) as server:
-            with pytest.raises(EndpointBusy) as caught:
+            with pytest.raises(EndpointBusy) as at_once:
                 await server.address(said.append, 0.0)
-            await server.address(said.append, None)
+            while not (ours := children(os.getpid())):
+                await anyio.sleep(0.01)
+            os.kill(ours[0], signal.SIGSTOP)
+            with pytest.raises(EndpointBusy) as later:
+                await server.address(said.append, 0.0)
+            os.kill(ours[0], signal.SIGCONT)
+            await server.address(None, None)
 
-    assert caught.value.message == f"{model_file} is not ready yet: starting."
-    assert f"loading {model_file.name}" in said
+    assert at_once.value.message == f"{model_file} is not ready yet: starting."
+    assert later.value.message == f"{model_file} is not ready yet: loading {model_file.name}."
+    assert said == ["starting", f"loading {model_file.name}"]
 
 
 @runs_it

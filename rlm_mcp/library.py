@@ -27,7 +27,9 @@ from rlm_mcp.errors import ArgumentInvalid, RlmError
 from rlm_mcp.llm.models import ModelPair
 from rlm_mcp.protocols import Model
 from rlm_mcp.replaying import Replay, replay
+from rlm_mcp.resuming import recorded_answer, resume
 from rlm_mcp.runs.costs import Costs
+from rlm_mcp.runs.jobs import Job
 from rlm_mcp.service import Query, Service, open_service
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Answer
@@ -130,17 +132,29 @@ class AsyncRLM:
         if context is not None:
             await _load(service, session, context)
         asked = Query(query, models=self._models, strategy=strategy, schema=schema)
-        job = await service.start(session, asked)
+        return await _settled(service, await service.start(session, asked))
+
+    async def resume(self, run_id: str) -> Answer:
+        """Go on with a run that a crash, a lost endpoint or a full disk has stopped.
+
+        Its code runs again on the answers it had; only what was not answered is asked, and it has
+        what its limits then had left. It has a REPL of its own, and counts for the session it was
+        started in. Of a run that has ended by itself this is the answer it had.
+
+        Raises:
+            UnknownRun: the journal has none of that id.
+            ArgumentInvalid: another process works on it, or nothing of it was recorded.
+            RlmError: it failed, or its texts are no longer there.
+        """
+        service, session = await self._opened()
+        job = await resume(service, run_id, models=self._models)
+        if job is None:
+            return await recorded_answer(service, run_id)
         try:
-            await job.ended.wait()
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await service.cancel(job.run_id)
-            raise
-        if isinstance(job.outcome, RlmError):
-            raise job.outcome
-        assert job.outcome is not None
-        return job.outcome
+            return await _settled(service, job)
+        finally:
+            if job.session != session.handle:
+                await service.end_session(job.session)
 
     async def plan(
         self, context: Context | None = None, *, query: str, strategy: Strategy | None = None
@@ -245,6 +259,10 @@ class RLM:
             lambda: self._rlm.answer(context, query=query, schema=schema, strategy=strategy)
         )
 
+    def resume(self, run_id: str) -> Answer:
+        """See `AsyncRLM.resume`."""
+        return self._wait(lambda: self._rlm.resume(run_id))
+
     def plan(
         self, context: Context | None = None, *, query: str, strategy: Strategy | None = None
     ) -> Plan:
@@ -290,6 +308,20 @@ def _pair(model: str | Model, recursive_model: str | Model) -> ModelPair | None:
             'Give two names or two objects; recursive_model="auto" takes the same object.',
         )
     return ModelPair(model, recursive_model)
+
+
+async def _settled(service: Service, job: Job) -> Answer:
+    """The run's answer; who no longer waits for it stops it."""
+    try:
+        await job.ended.wait()
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await service.cancel(job.run_id)
+        raise
+    if isinstance(job.outcome, RlmError):
+        raise job.outcome
+    assert job.outcome is not None
+    return job.outcome
 
 
 async def _load(service: Service, session: Session, context: Context) -> None:

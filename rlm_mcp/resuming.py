@@ -16,21 +16,28 @@ from rlm_mcp.engine.session import Session
 from rlm_mcp.engine.shape import Shape
 from rlm_mcp.errors import ArgumentInvalid, RlmError, UnknownRun
 from rlm_mcp.events import CallEnded, Event, RunEnded, RunResumed, RunStarted
+from rlm_mcp.llm.models import ModelPair
 from rlm_mcp.runs.jobs import Job
 from rlm_mcp.runs.journal import Recorded, RunRow
 from rlm_mcp.runs.owner import is_elsewhere
 from rlm_mcp.service import Service
-from rlm_mcp.types import RESUMABLE, Budget, ContextInfo
+from rlm_mcp.types import RESUMABLE, Answer, Budget, ContextInfo
 
 
-async def resume(service: Service, run_id: str, cost_left: float | None = None) -> Job | None:
+async def resume(
+    service: Service,
+    run_id: str,
+    cost_left: float | None = None,
+    models: ModelPair | None = None,
+) -> Job | None:
     """Go on with an interrupted run, or one that lost its endpoint or its journal.
 
     None if it has ended otherwise. One at work here, or ended here otherwise, is given as it is.
     Its code runs again from the start, in a REPL without variables of earlier questions, on the
     answers it had; only what was not answered is asked. It has what its budget then had left, and
     may cost `cost_left` from now on, at most: time counts while it was at work, but not the wait
-    for the endpoint that stopped it, and not the time since.
+    for the endpoint that stopped it, and not the time since. Its models are those it had, unless
+    there are `models` to take their place.
 
     Raises:
         UnknownRun: the journal has none of that id.
@@ -52,7 +59,7 @@ async def resume(service: Service, run_id: str, cost_left: float | None = None) 
                 f"Run {run_id} is in the hands of another server process ({row.pid}).",
                 "Go on with it there, or stop that process first.",
             )
-        return await _gone_on(service, run_id, row.session, cost_left)
+        return await _gone_on(service, row, cost_left, models)
 
 
 async def resume_all(service: Service) -> None:
@@ -81,33 +88,64 @@ def may_go_on(ending: Event) -> bool:
     return isinstance(ending, RunEnded) and ending.stopped_by in RESUMABLE
 
 
-async def _gone_on(service: Service, run_id: str, handle: str, cost_left: float | None) -> Job:
-    recorded = await service.journal.events(run_id)
+async def recorded_answer(service: Service, run_id: str) -> Answer:
+    """The answer of a run that has ended.
+
+    Raises:
+        UnknownRun: the journal has none of that id.
+        RlmError: it failed, or was interrupted.
+    """
+    view = await service.view(run_id)
+    if view.error is not None:
+        raise view.error
+    assert view.answer is not None
+    return view.answer
+
+
+async def asked_about(service: Service, run_id: str) -> tuple[ContextInfo, ...]:
+    """The texts that a run was asked about, under the names they had for it.
+
+    Raises:
+        UnknownRun: the journal has none of that id.
+        UnknownContext: one is no longer there.
+    """
+    await service.journal.run(run_id)
+    return await _texts(service, _start(await service.journal.events(run_id)))
+
+
+def _start(recorded: Sequence[Recorded]) -> RunStarted:
     started = recorded[0].event
     assert isinstance(started, RunStarted)
-    pair = await service.models.once_more(started.model, started.sub_model)
-    session = await service.adopt(handle)
-    contexts = await _contexts(service, session, started)
-    before = await _taken_over(service, session, run_id, recorded)
+    return started
+
+
+async def _gone_on(
+    service: Service, row: RunRow, cost_left: float | None, models: ModelPair | None
+) -> Job:
+    recorded = await service.journal.events(row.id)
+    started = _start(recorded)
+    pair = models or await service.models.once_more(started.model, started.sub_model)
+    session = await service.adopt(row.session)
+    contexts = await _texts(service, started)
+    for info in contexts:
+        # Its session has them too, but for names that it gave to others.
+        if info.name not in {other.name for other in session.contexts}:
+            session.add(info, origin=info.id, explicit=True)
+    before = await _taken_over(service, session, row.id, recorded)
     budget = _within(started.budget, before, cost_left)
     ledger = Ledger(budget, seconds_before=seconds_at_work(recorded))
     for event in before:
         if isinstance(event, CallEnded):
             ledger.restore(event)
-    question = _question(run_id, session, started, contexts)
+    question = _question(row.id, session, started, contexts)
     return service.launch(session, question, pair, ledger, before)
 
 
-async def _contexts(
-    service: Service, session: Session, started: RunStarted
-) -> tuple[ContextInfo, ...]:
-    """What the run was asked about; its session has them too, but for names it gave to others."""
+async def _texts(service: Service, started: RunStarted) -> tuple[ContextInfo, ...]:
     found = []
     for context, name in started.contexts:
         find = partial(service.store.get, context, name=name)
         found.append(await anyio.to_thread.run_sync(find))
-        if name not in {info.name for info in session.contexts}:
-            session.add(found[-1], origin=context, explicit=True)
     return tuple(found)
 
 

@@ -1,6 +1,7 @@
 """Shared fixtures: the anyio back end, a data folder of one's own, golden files."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,12 @@ import pytest
 from rlm_mcp.settings import PREFIX
 
 UPDATE_GOLDEN = bool(os.environ.get("RLM_UPDATE_GOLDEN"))
+
+
+def pytest_configure():
+    # A shell's background job ignores Ctrl-C, and so would every program that a test starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from rlm_mcp.cli import ask
+from rlm_mcp.cli import outcome
 from rlm_mcp.llm.scripted import serve
 
 pytestmark = pytest.mark.anyio
@@ -72,7 +72,7 @@ async def test_every_command_of_the_skill_runs(desk):
 def test_its_exit_codes_are_those_of_the_command():
     told = [int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE)]
 
-    assert told == [ask.ANSWERED, ask.FAILED, 2, ask.SPENT, ask.INTERRUPTED]
+    assert told == [outcome.ANSWERED, outcome.FAILED, 2, outcome.SPENT, outcome.INTERRUPTED]
 
 
 def test_an_agent_can_load_it():

@@ -1,7 +1,6 @@
 """`rlm-mcp ask`: load, ask, and print the answer, with nothing else on standard output."""
 
 import json
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -11,19 +10,16 @@ from typing import TYPE_CHECKING, Any, get_args
 import anyio
 import click
 
-from rlm_mcp.cli.screen import show
+from rlm_mcp.cli.outcome import ANSWERED, printed, settled
 from rlm_mcp.conduct import Plan, Strategy
-from rlm_mcp.errors import RlmError
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Answer, ContextInfo
 
 if TYPE_CHECKING:
     from rlm_mcp.cli.live import LiveLine
     from rlm_mcp.engine.session import Session
-    from rlm_mcp.runs.jobs import Job
     from rlm_mcp.service import Service
 
-ANSWERED, FAILED, SPENT, INTERRUPTED = 0, 1, 3, 130
 STDIN = "-"
 AT_LEAST_1 = click.IntRange(min=1)
 MORE_THAN_0 = click.FloatRange(min=0, min_open=True)
@@ -59,6 +55,16 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how a run's end is printed; see `outcome.printed`."""
+    for option in (
+        click.option("-q", "--quiet", is_flag=True, help="Print the answer and nothing else."),
+        click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("path", nargs=-1, required=True)
 @click.argument("question")
@@ -86,8 +92,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="`direct` puts the text into the prompt, `rlm` never does.",
 )
 @click.option("--estimate", is_flag=True, help="Tell what it would take, and do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the answer and nothing else.")
+@output_options
 def ask(
     path: tuple[str, ...],
     question: str,
@@ -109,22 +114,15 @@ def ask(
         raise click.UsageError("QUESTION is empty.")
     # The person who types names what to load, not a model.
     settings = Settings.load(None, roots="*", **overrides)
-    from rlm_mcp.cli import report
-
     request = Request(path, question)
     if estimate:
+        from rlm_mcp.cli import report
+
         plan = anyio.run(_plan, settings, request, quiet)
         click.echo(json.dumps(asdict(plan)) if as_json else report.plan_text(plan))
         return ANSWERED
     answer, contexts = anyio.run(_answer, settings, request, quiet)
-
-    if as_json:
-        click.echo(report.as_json(answer, contexts))
-    elif answer.text:
-        show(answer.text)
-    if not quiet:
-        show("\n".join(report.closing(answer)), err=True)
-    return _exit_code(answer)
+    return printed(answer, contexts, as_json=as_json, quiet=quiet)
 
 
 async def _plan(settings: Settings, request: Request, quiet: bool) -> Plan:
@@ -158,10 +156,7 @@ async def _answer(
 
     async with _loaded(settings, request, quiet) as (service, session, line):
         job = await service.start(session, Query(request.question))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(line.follow, job)
-            answer = await settled(job)
-    return answer, session.contexts
+        return await settled(job, line.follow), session.contexts
 
 
 async def _load(
@@ -181,38 +176,3 @@ def _read_stdin() -> str:
     raw = sys.stdin.buffer.read()
     _, utf8 = Decoder(raw).decode(raw, final=True)
     return utf8.decode("utf-8")
-
-
-async def settled(job: "Job") -> Answer:
-    """The run's answer; after Ctrl-C its best so far.
-
-    Raises:
-        RlmError: the run failed.
-    """
-    async with anyio.create_task_group() as tasks:
-        if sys.platform != "win32":
-            tasks.start_soon(_cancel_on_interrupt, job)
-        await job.ended.wait()
-        tasks.cancel_scope.cancel()
-    if isinstance(job.outcome, RlmError):
-        raise job.outcome
-    assert job.outcome is not None
-    return job.outcome
-
-
-async def _cancel_on_interrupt(job: "Job") -> None:
-    with anyio.open_signal_receiver(signal.SIGINT) as signals:
-        async for _ in signals:
-            job.cancel()
-
-
-def _exit_code(answer: Answer) -> int:
-    match answer.stopped_by:
-        case "answer":
-            return ANSWERED
-        case "cancelled":
-            return INTERRUPTED
-        case "endpoint" | "journal":
-            return FAILED
-        case _:
-            return SPENT

@@ -6,7 +6,8 @@ from pathlib import Path
 import anyio
 import click
 
-from rlm_mcp.cli.ask import sandbox_option, settled
+from rlm_mcp.cli.ask import sandbox_option
+from rlm_mcp.cli.outcome import settled
 from rlm_mcp.errors import SourceMissing
 from rlm_mcp.settings import Settings
 

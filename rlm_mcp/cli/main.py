@@ -14,6 +14,7 @@ from rlm_mcp.cli.exporting import export_spans
 from rlm_mcp.cli.grade import grade
 from rlm_mcp.cli.install import install, uninstall
 from rlm_mcp.cli.purge import purge
+from rlm_mcp.cli.resume import resume_run
 from rlm_mcp.cli.serve import serve
 from rlm_mcp.cli.token import token
 from rlm_mcp.cli.traces import traces
@@ -48,6 +49,7 @@ for subcommand in (
     install,
     uninstall,
     ask,
+    resume_run,
     demo,
     doctor,
     grade,

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 from rlm_mcp.conduct import Citation, Conduct, Plan
-from rlm_mcp.types import Answer, ContextInfo, Usage
+from rlm_mcp.types import RESUMABLE, Answer, ContextInfo, Usage
 from rlm_mcp.words import count
 
 LABEL_CHARS = 11
@@ -80,6 +80,8 @@ def conduct(of: Conduct) -> list[tuple[str, str]]:
 
 def _stopped(answer: Answer) -> str:
     words = STOPPED[answer.stopped_by]
+    if answer.stopped_by in RESUMABLE:
+        words += f"; rlm-mcp resume {answer.run_id}"
     return words if answer.text else words.replace(BEST, "no answer yet")
 
 

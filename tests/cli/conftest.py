@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -24,6 +25,7 @@ class Desk:
         self.environment = os.environ | {"RLM_API_URL": url, "RLM_HOME": str(home)}
         self.environment.pop("COLUMNS", None)  # readline sets it where pytest imports it
         self.script = None
+        self.started = []
 
     async def run(self, *arguments, stdin=b"", **variables):
         """The command's exit code, standard output and standard error."""
@@ -37,7 +39,16 @@ class Desk:
         return ran.returncode, ran.stdout.decode(), ran.stderr.decode()
 
     async def start(self, *arguments, **streams):
-        return await anyio.open_process([*COMMAND, *arguments], env=self.environment, **streams)
+        """The command, at work; it is ended with the test."""
+        command = [*COMMAND, *arguments]
+        self.started.append(await anyio.open_process(command, env=self.environment, **streams))
+        return self.started[-1]
+
+    async def end(self):
+        for process in self.started:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.aclose()
 
 
 @pytest.fixture
@@ -47,4 +58,8 @@ async def desk(home):
 
     async with serve(play) as server:
         desk = Desk(server.url, home)
-        yield desk
+        try:
+            yield desk
+        finally:
+            with anyio.CancelScope(shield=True):
+                await desk.end()

@@ -1,5 +1,7 @@
 """Kills the server of a scripted run at random moments; each run must go on to the same answer.
 
+By turns the endpoint takes one call at a time, and several; those in flight may be made twice.
+
 python tests/perf/crash.py [KILLS] [SECONDS]
 """
 
@@ -21,19 +23,19 @@ from rlm_mcp.resuming import resume
 from rlm_mcp.service import Service, open_service
 
 NEVER = 10**9
-SLOTS = 4
+SLOTS = (1, 4)
 LATENCY_S = 0.02
 LONGEST_S = 1.2
 
 
-async def one(home: Path, text: Path, chosen: random.Random) -> tuple[str, int]:
+async def one(home: Path, text: Path, slots: int, kill_after_s: float) -> tuple[str, int]:
     """How a run ended that was killed at a random moment, and how many requests were in vain."""
     endpoint = Endpoint(NEVER)
-    async with serve(endpoint.play, latency_s=LATENCY_S, slots=SLOTS) as server:
+    async with serve(endpoint.play, latency_s=LATENCY_S, slots=slots) as server:
         command = [sys.executable, str(CHILD), str(home), server.url, str(text)]
         async with await anyio.open_process(command, stderr=subprocess.DEVNULL) as child:
             run_id = (await child.stdout.receive()).decode().strip()
-            with anyio.move_on_after(chosen.uniform(0, LONGEST_S)):
+            with anyio.move_on_after(kill_after_s):
                 await child.wait()
             if child.returncode is None:
                 child.kill()
@@ -59,16 +61,20 @@ async def resumed(service: Service, run_id: str) -> None:
 
 async def main(kills: int, seconds: float) -> None:
     until = anyio.current_time() + seconds
-    chosen, ends, twice = random.Random(1), Counter[str](), Counter[int]()
+    chosen, ends = random.Random(1), Counter[str]()
+    twice = {slots: Counter[int]() for slots in SLOTS}
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder, "entries.log")
         await anyio.Path(text).write_text(TEXT, encoding="utf-8")
         while ends.total() < kills and anyio.current_time() < until:
-            how, again = await one(Path(folder, "home"), text, chosen)
+            slots = SLOTS[ends.total() % len(SLOTS)]
+            after_s = chosen.uniform(0, LONGEST_S)
+            how, again = await one(Path(folder, "home"), text, slots, after_s)
             ends[how] += 1
-            twice[again] += 1
+            twice[slots][again] += 1
     print(f"{ends.total()} kills: {dict(ends)}")
-    print(f"calls made twice: {dict(sorted(twice.items()))} (at most {SLOTS} are in flight)")
+    for slots, counts in twice.items():
+        print(f"calls made twice, at most {slots} in flight: {dict(sorted(counts.items()))}")
 
 
 if __name__ == "__main__":

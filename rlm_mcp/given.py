@@ -84,9 +84,14 @@ def _require(name: str, known: Collection[str], place: str | None = None) -> Non
     """Refuse a name that is none, with the one that was probably meant."""
     if name in known:
         return
-    meant = name.lower().removeprefix(PREFIX.lower()) if place else name
-    near = difflib.get_close_matches(meant, known, n=1, cutoff=0.5)
+    likely = {_bare(each): each for each in known}
+    near = difflib.get_close_matches(_bare(name), likely, n=1, cutoff=0.5)
     raise SettingsInvalid(
         f"{place}: there is no setting {name}." if place else f"There is no setting {name}.",
-        f"Did you mean {near[0]}?" if near else "Remove it.",
+        f"Did you mean {likely[near[0]]}?" if near else "Remove it.",
     )
+
+
+def _bare(name: str) -> str:
+    """What tells a name from others: all variables begin alike."""
+    return name.lower().removeprefix(PREFIX.lower())

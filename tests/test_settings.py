@@ -99,6 +99,10 @@ def test_an_unknown_name_in_the_file_is_an_error_with_its_line_and_the_nearest(
     assert hint in {None, error.hint}
 
 
+def test_the_beginning_that_all_variables_share_makes_none_of_them_near():
+    assert refusal({"RLM_ZZZZ": "x"}).hint == "Remove it."
+
+
 def test_an_unknown_variable_or_argument_is_an_error_with_the_nearest():
     variable, argument = refusal({"RLM_CONFG": "x"}), refusal({}, modle="a")
 

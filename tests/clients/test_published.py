@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import rlm_mcp
 from rlm_mcp.cli.bundle import bundle, contents
-from rlm_mcp.clients.published import REGISTRY_SCHEMA, registry_entry
+from rlm_mcp.clients.published import REGISTRY_NAME, REGISTRY_SCHEMA, registry_entry
 from rlm_mcp.server.tools import TOOLS
 from rlm_mcp.settings import PREFIX, Settings
 
@@ -199,3 +199,8 @@ def mcpb(*arguments):
     ran = subprocess.run([NODE, OFFICIAL, *arguments], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
+
+
+def test_the_readme_says_whose_package_it_is():
+    # Without it the registry refuses the package: see "PyPI packages" in its package types.
+    assert f"mcp-name: {REGISTRY_NAME}" in (ROOT / "README.md").read_text(encoding="utf-8")

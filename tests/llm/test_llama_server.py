@@ -4,7 +4,7 @@ import re
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -31,8 +31,12 @@ print(said)
 ANSWER = """```repl
 FINAL(f"It went boom {said}, see log.txt:{line}.")
 ```"""
+GO_ON = f"""```repl
+llm_query("{ENDLESS}")
+```"""
 SCRIPT = (
     Said("messages[0]['role'] != 'system'", "at noon"),
+    Said(f"'{ENDLESS}' in messages[1]['content']", GO_ON),
     Said("messages[-2]['role'] == 'assistant'", ANSWER),
     Said("true", LOOK),
 )
@@ -138,52 +142,96 @@ async def test_requests_have_slots_beside_each_other_and_leave_them_when_cancell
     assert after - before < SLOTS * (WINDOW - prompt_tokens(Message("user", ENDLESS)))
 
 
-async def test_a_server_that_still_loads_is_waited_for(tmp_path, own_environment):
-    model = write_model(tmp_path / "slow.gguf", Said("true", "Ready."), slow_start=2000)
+@asynccontextmanager
+async def loading(model):
+    """The address of a server that listens, and loads its model."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    waits = []
-    settings = Settings(
-        api_url=f"http://127.0.0.1:{port}/v1", model="scripted", home=own_environment
-    )
+    with running(model, port):
+        while True:
+            try:
+                await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
+                break
+            except OSError:
+                await anyio.sleep(0.01)
+        yield f"http://127.0.0.1:{port}/v1"
 
-    with anyio.fail_after(WITHIN_S), running(model, port):
-        async with Models(settings) as models:
-            while True:
-                try:
-                    await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
-                    break
-                except OSError:
-                    await anyio.sleep(0.01)
-            root = (await models.resolve()).root
-            completion = await root.complete([Message("user", "Hello")], on_retry=waits.append)
+
+async def test_a_server_that_still_loads_is_waited_for(tmp_path, own_environment):
+    model = write_model(tmp_path / "slow.gguf", Said("true", "Ready."), slow_start=2000)
+    waits = []
+
+    with anyio.fail_after(WITHIN_S):
+        async with loading(model) as url:
+            settings = Settings(api_url=url, model="scripted", home=own_environment)
+            async with Models(settings) as models:
+                root = (await models.resolve()).root
+                completion = await root.complete([Message("user", "Hello")], on_retry=waits.append)
 
     assert completion.text == "Ready."
     assert "is busy (503): Loading model" in waits[0].reason
 
 
-async def test_ask_ends_with_the_models_answer(environment, tmp_path):
-    log = tmp_path / "log.txt"
-    log.write_text(LOG, encoding="utf-8")
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "log.txt"
+    path.write_text(LOG, encoding="utf-8")
+    return str(path)
 
-    command = [sys.executable, "-m", "rlm_mcp", "ask", str(log), "When did it go boom?"]
+
+async def asked(log, environment):
+    command = [sys.executable, "-m", "rlm_mcp", "ask", log, "When did it go boom?"]
     with anyio.fail_after(WITHIN_S):
         ran = await anyio.run_process(command, env=environment, check=False)
-
-    assert ran.stdout.decode() == f"{TOLD}\n", ran.stderr.decode()
-    assert "3 calls" in ran.stderr.decode()
+    return ran.stdout.decode(), ran.stderr.decode()
 
 
-async def test_a_client_of_the_server_gets_the_models_answer(environment, tmp_path):
-    log = tmp_path / "log.txt"
-    log.write_text(LOG, encoding="utf-8")
-    server = StdioServerParameters(command=sys.executable, args=["-m", "rlm_mcp"], env=environment)
+async def test_ask_ends_with_the_models_answer(environment, log):
+    out, err = await asked(log, environment)
+
+    assert out == f"{TOLD}\n", err
+    assert "3 calls" in err
+
+
+async def test_ask_waits_for_a_server_that_still_loads(environment, log, tmp_path):
+    model = write_model(tmp_path / "slow.gguf", *SCRIPT, slow_start=2000)
 
     with anyio.fail_after(WITHIN_S):
+        async with loading(model) as url:
+            out, err = await asked(log, environment | {"RLM_API_URL": url})
+
+    assert out == f"{TOLD}\n", err
+
+
+@pytest.fixture
+async def client(environment):
+    server = StdioServerParameters(command=sys.executable, args=["-m", "rlm_mcp"], env=environment)
+    with anyio.fail_after(WITHIN_S):
         async with Client(server) as client:
-            loaded = await client.call_tool("load_context", {"source": str(log)})
-            session = loaded.structured_content["session"]
-            query = {"query": "When did it go boom?", "session": session}
-            answer = (await client.call_tool("rlm_query", query)).structured_content
+            yield client
+
+
+async def about(client, log, **query):
+    """What rlm_query says about the log."""
+    loaded = await client.call_tool("load_context", {"source": log})
+    session = loaded.structured_content["session"]
+    return (await client.call_tool("rlm_query", {"session": session} | query)).structured_content
+
+
+async def test_a_client_of_the_server_gets_the_models_answer(client, log):
+    answer = await about(client, log, query="When did it go boom?")
 
     assert (answer["status"], answer["answer"]) == ("done", TOLD)
+
+
+async def test_a_client_that_cancels_a_run_frees_the_slot_of_the_model(client, log, address):
+    _, before = await slots(address)
+    begun = await about(client, log, query=ENDLESS, wait_s=0)
+    await until_busy(address, 1)
+
+    ended = await client.call_tool("cancel_query", {"run_id": begun["run_id"]})
+    await until_busy(address, 0)
+
+    _, after = await slots(address)
+    assert ended.structured_content["stopped_by"] == "cancelled"
+    assert after - before < WINDOW - prompt_tokens(Message("user", ENDLESS))

@@ -22,12 +22,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = Path(__file__).with_name("installed.py")
+README_RUN = Path(__file__).with_name("readme.py")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NEEDED = {"rlm_mcp/py.typed", "rlm_mcp/runs/viewer.html", "rlm_mcp/repl/guest/text.py"}
 BIN = "Scripts" if os.name == "nt" else "bin"
 COMMAND = "rlm-mcp.exe" if os.name == "nt" else "rlm-mcp"
 DEADLINE_S = 300
 CORES = 2
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "check", "version": "1"},
+    },
+}
 
 
 class Place:
@@ -118,6 +129,7 @@ def use(wheel, scratch):
     doctor = json.loads(place.run(command, "doctor", "--json"))
     require(doctor["sound"], f"doctor says {doctor}")
     print(place.run(python, "-I", INSTALLED, command).strip())
+    follow_the_readme(place, python, command, scratch / "clone")
     require(not any(place.work.iterdir()), f"left behind: {list(place.work.iterdir())}")
     require(not any(place.passing.iterdir()), f"left behind: {list(place.passing.iterdir())}")
     run(python, "-m", "pip", "uninstall", "-q", "-y", "rlm-mcp")
@@ -134,12 +146,37 @@ def use(wheel, scratch):
     print("removed nothing is left but the data folder")
 
 
+def follow_the_readme(place, python, command, clone):
+    """The lines of its blocks do in a clone what they do there, by the command as installed."""
+    for name in tracked("rlm_mcp"):
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, clone / name)
+    client = place.home / ".cursor"
+    client.mkdir()
+    said = place.run(python, "-I", README_RUN, command, ROOT / "README.md", clone)
+    print(f"readme  {said.strip()}")
+    shutil.rmtree(client)
+
+
 def run_without_installing(wheel, scratch):
-    """As `uvx rlm-mcp` does it."""
+    """As `uvx rlm-mcp` does it, and as clients do that were told so."""
     place = Place(scratch)
-    said = place.run(uv(), "tool", "run", "-q", "--from", wheel, "rlm-mcp", "--version")
+    ours = [str(uv()), "tool", "run", "-q", "--from", str(wheel), "rlm-mcp"]
+    said = place.run(*ours, "--version")
     require(said.split()[-1] == PROJECT["version"], f"uvx says {said}")
-    print(f"uvx     {said.strip()}")
+    met = subprocess.run(
+        ours,
+        check=False,
+        text=True,
+        encoding="utf-8",
+        input=json.dumps(INITIALIZE) + "\n",
+        stdout=subprocess.PIPE,
+        timeout=DEADLINE_S,
+        cwd=place.work,
+        env=place.environment,
+    )
+    served = json.loads(met.stdout)["result"]["serverInfo"]["name"]
+    print(f"uvx     {said.strip()}, met as {served}")
 
 
 def use_elsewhere(wheel, scratch):

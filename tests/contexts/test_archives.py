@@ -34,14 +34,19 @@ def zipped(files, method=zipfile.ZIP_DEFLATED):
     return raw.getvalue()
 
 
+def member_of(name, content):
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    return member, io.BytesIO(content)
+
+
 def tarred(files, *special):
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w") as archive:
         for name, content in files.items():
-            encoded = content if isinstance(content, bytes) else content.encode()
-            member = tarfile.TarInfo(name)
-            member.size = len(encoded)
-            archive.addfile(member, io.BytesIO(encoded))
+            archive.addfile(
+                *member_of(name, content if isinstance(content, bytes) else content.encode())
+            )
         for member in special:
             archive.addfile(member)
     return raw.getvalue()
@@ -217,6 +222,30 @@ async def test_a_file_made_to_explode_is_stopped(load_bytes, kind):
 async def test_a_tar_made_to_explode_is_stopped_while_it_is_listed(load_bytes):
     with pytest.raises(SourceTooLarge, match="expands more than 250 times"):
         await load_bytes("bomb.tar.gz", gzip.compress(tarred({"a": b"0" * (100 * MB)})))
+
+
+async def test_the_holes_of_a_sparse_member_are_not_filled(store, load_bytes):
+    sizes = {"major": 1, "minor": 0, "name": "holes", "realsize": 10**12}
+    header = tarfile.TarInfo("holes")
+    header.pax_headers = {f"GNU.sparse.{key}": str(value) for key, value in sizes.items()}
+    written = b"2\n0\n4\n999999999996\n4\n".ljust(512, b"\0") + b"text" * 2
+    header.size = len(written)
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(header, io.BytesIO(written))
+        archive.addfile(*member_of("plain", b"text"))
+
+    info = await load_bytes("a.tar", raw.getvalue())
+
+    assert contents(store, info) == {"plain": "text"}
+    assert info.skipped == (Skip("holes", "sparse file"),)
+
+
+@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.SYMTYPE])
+async def test_a_tar_that_lists_far_more_than_files_is_refused(load_bytes, kind):
+    many = [special(f"{number}", kind, "x") for number in range(30)]
+    with pytest.raises(SourceTooLarge, match="lists too many files"):
+        await load_bytes("a.tar", tarred(FILES, *many), rules=LoadRules(most_files=10))
 
 
 async def test_a_zip_made_to_explode_is_refused(load_bytes):

@@ -1,6 +1,7 @@
 """A revision of a repository is loaded from its objects; the work tree stays as it is."""
 
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -147,6 +148,74 @@ async def test_a_file_named_git_does_not_lead_out_of_the_roots(store, history, t
         await load(store, [f"{trap}@v1"], rules=LoadRules(roots=(trap,)))
     with pytest.raises(SourceForbidden):
         await load(store, [f"{history}@v1"], rules=LoadRules(roots=(trap,)))
+
+
+def commondir(trap, repository):
+    (trap / ".git").mkdir()
+    (trap / ".git" / "commondir").write_text(f"{repository}/.git\n", encoding="utf-8")
+    (trap / ".git" / "HEAD").write_text("ref: refs/heads/main\n", encoding="utf-8")
+
+
+def commondir_with_a_line_end(trap, repository):
+    (trap / "x\n").mkdir()
+    commondir(trap, f"{trap}/x\n/../../{repository.name}")
+
+
+def alternates(trap, repository):
+    git(trap, "init", "-q")
+    named = trap / ".git" / "objects" / "info" / "alternates"
+    named.write_text(f"{repository}/.git/objects\n", encoding="utf-8")
+
+
+def alternates_of_alternates(trap, repository):
+    (trap / "between").mkdir()
+    alternates(trap / "between", repository)
+    alternates(trap, trap / "between")
+
+
+def linked_objects(trap, repository):
+    git(trap, "init", "-q")
+    shutil.rmtree(trap / ".git" / "objects")
+    (trap / ".git" / "objects").symlink_to(repository / ".git" / "objects")
+
+
+def links_among_objects(trap, repository):
+    git(trap, "init", "-q")
+    for folder in (repository / ".git" / "objects").glob("??"):
+        (trap / ".git" / "objects" / folder.name).symlink_to(folder)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        commondir,
+        commondir_with_a_line_end,
+        alternates,
+        alternates_of_alternates,
+        linked_objects,
+        links_among_objects,
+    ],
+)
+async def test_no_repository_leads_to_the_objects_of_one_outside_the_roots(
+    store, history, tree, way
+):
+    trap = tree({"a": "a"}, "trap")
+    way(trap, history)
+    source = f"{trap}@{git(history, 'rev-parse', 'v1')}"
+
+    with pytest.raises(SourceForbidden):
+        await load(store, [source], rules=LoadRules(roots=(trap,)))
+
+    both = LoadRules(roots=(trap, history))
+    assert contents(store, await load(store, [source], rules=both)) == dict(sorted(FIRST.items()))
+
+
+async def test_a_work_tree_beside_its_repository_is_loaded(store, history):
+    git(history, "worktree", "add", "-q", "../beside", "v1")
+
+    info = await load(store, [f"{history.parent}/beside@v1"])
+
+    assert contents(store, info) == dict(sorted(FIRST.items()))
 
 
 async def test_a_folder_may_be_loaded_whose_repository_stands_above_its_root(store, history):

@@ -161,9 +161,12 @@ def _tar(archive: _Archive) -> Listing:
     whole = archive.asking.stack.enter_context(tarfile.TarFile(fileobj=stream))
     found: dict[str, Entry] = {}
     skipped: list[Skip] = []
+    most = archive.asking.rules.most_files
     try:
         with damage():
-            for member in whole:
+            for number, member in enumerate(whole):
+                if number > 2 * most:  # as many others as there may be files
+                    raise SourceTooLarge("it lists too many files", TRUST)
                 name = member.name.removeprefix("./")
                 reason = archive.admits(name) or _tar_reason(member)
                 if reason:
@@ -172,7 +175,7 @@ def _tar(archive: _Archive) -> Listing:
                     entry = archive.entry(name, member.size, partial(_read_tar, whole, member))
                     found.pop(entry.path, None)
                     found[entry.path] = entry
-                if len(found) > archive.asking.rules.most_files:
+                if len(found) > most:
                     break
     except SourceUnreadable as error:
         if not found:
@@ -182,6 +185,8 @@ def _tar(archive: _Archive) -> Listing:
 
 
 def _tar_reason(member: tarfile.TarInfo) -> str | None:
+    if member.issparse():
+        return "sparse file"  # its holes would be filled: a terabyte of zeros takes a line
     if member.isdir() or member.isreg():
         return None
     if member.issym():

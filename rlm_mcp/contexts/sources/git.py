@@ -15,12 +15,12 @@ from rlm_mcp.contexts import git, secrets
 from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, Tick, shown
 from rlm_mcp.contexts.private import Private
 from rlm_mcp.contexts.reading import CHUNK_BYTES, pieces
-from rlm_mcp.contexts.roots import located, require_within
+from rlm_mcp.contexts.repository import GIT_S, require_admitted
+from rlm_mcp.contexts.roots import located
 from rlm_mcp.errors import SourceMissing, SourceUnreadable
 from rlm_mcp.rules import LoadRules
 from rlm_mcp.types import Skip
 
-_GIT_S = 60.0
 _POLL_S = 0.2
 _ABSENT = "not in this clone"
 
@@ -63,19 +63,11 @@ class _Repository:
 
     @classmethod
     def around(cls, folder: Path, asking: Asking) -> Self:
-        where = ["rev-parse", "--absolute-git-dir", "--show-prefix"]
-        printed = git.output(where, str(folder), _GIT_S, asking.tick)
+        require_admitted(folder, asking)
+        printed = git.output(["rev-parse", "--show-prefix"], str(folder), GIT_S, asking.tick)
         if printed is None:
-            raise SourceUnreadable(
-                f"{shown(str(folder))} is in no git repository that may be read.",
-                "Name a folder of a work tree; git's safe.directory lists those of other users.",
-            )
-        objects, _, rest = os.fsdecode(printed).partition("\n")
-        own = Path(objects).resolve()
-        # A file named .git may point anywhere.
-        if not folder.is_relative_to(own.parent) or Private.of(asking.rules).holds(own):
-            require_within(own, asking.rules)
-        return cls(folder, rest.rstrip("\n"), asking)
+            raise _gone()
+        return cls(folder, os.fsdecode(printed.removesuffix(b"\n")), asking)
 
     def listing(self, revision: str) -> Listing:
         """The files of a revision."""
@@ -115,7 +107,7 @@ class _Repository:
 
     def _asked(self, *arguments: str) -> str | None:
         given = [argument for argument in arguments if argument]
-        printed = git.output(given, str(self.folder), _GIT_S, self.asking.tick)
+        printed = git.output(given, str(self.folder), GIT_S, self.asking.tick)
         return None if printed is None else os.fsdecode(printed)
 
     def _missing(self, revision: str) -> SourceMissing:

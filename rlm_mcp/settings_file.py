@@ -63,7 +63,7 @@ def read(environment: Mapping[str, str] | None) -> SettingsFile | None:
         return None
     path = own_path() if environment is None else Path(named or "").expanduser()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         if isinstance(error, FileNotFoundError | NotADirectoryError) and not named:
             return None

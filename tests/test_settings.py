@@ -168,6 +168,13 @@ def test_the_users_own_file_counts_for_the_process_and_not_for_a_made_environmen
     assert Settings.load({}).model == "auto"
 
 
+def test_a_byte_order_mark_before_the_first_setting_is_read_over(write):
+    environment = write("\ufeffmodel = 'qwen'\nmax_turns = 'many'")
+
+    assert refusal(environment).message.startswith(f"{environment['RLM_CONFIG']}:2: max_turns")
+    assert Settings.load(write("\ufeffmodel = 'qwen'")).model == "qwen"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="modes tell nothing there")
 @pytest.mark.parametrize(
     ("text", "mode", "warned"),

@@ -14,16 +14,18 @@ INDENTED = re.compile(r'^([ \t]+)["\[{]', re.MULTILINE)
 def put(text: str, path: Sequence[str], value: object, *, comments: bool) -> str:
     """The text with `value` at `path`; objects on the way are made where there are none.
 
-    A text that has it already comes back as it is; an empty text counts as an empty object.
+    Where an object stands for an object it is changed member by member, so that remarks stay. A
+    text that has the value already comes back as it is; an empty text counts as an empty object.
 
     Raises:
         ConfigUnreadable: it is no JSON, or something else than an object stands on the way.
     """
     text = text if text.strip() else "{}\n"
-    node = parse(text, comments=comments)
+    node = above = parse(text, comments=comments)
     start = 0
     for depth, key in enumerate(path):
         _require(text, node, "object")
+        above = node
         item = node.item(key)
         if item is None:
             for rest in reversed(path[depth + 1 :]):
@@ -32,7 +34,11 @@ def put(text: str, path: Sequence[str], value: object, *, comments: bool) -> str
         node, start = item.node, item.start
     if node.value == value:
         return text
-    inline = "\n" not in text[node.start : node.end]
+    is_bare = not text[node.start + 1 : node.end - 1].strip()
+    if isinstance(value, Mapping) and value and node.kind == "object" and not is_bare:
+        return _fit(text, path, node, value, comments=comments)
+    pattern = above if is_bare else node
+    inline = "\n" not in text[pattern.start : pattern.end]
     shown = _rendered(text, value, _indent(text, start), inline=inline)
     return text[: node.start] + shown + text[node.end :]
 
@@ -75,6 +81,17 @@ def take(text: str, path: Sequence[str], *, comments: bool, element: str | None 
         trail.pop()
     container, item = trail[-1]
     return _cut(text, container, item)
+
+
+def _fit(
+    text: str, path: Sequence[str], node: Node, value: Mapping[str, object], *, comments: bool
+) -> str:
+    for key, member in value.items():
+        text = put(text, (*path, key), member, comments=comments)
+    for item in node.items:
+        if item.key is not None and item.key not in value:
+            text = take(text, (*path, item.key), comments=comments)
+    return text
 
 
 def _insert(text: str, node: Node, key: str | None, value: object) -> str:

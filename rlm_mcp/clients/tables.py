@@ -6,20 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tomlkit
+from tomlkit.items import AoT, InlineTable, Table
 
+from rlm_mcp.clients.jsonc import MARK
 from rlm_mcp.errors import ConfigUnreadable
 
 BY_HAND = "Change it by hand: `rlm-mcp install CLIENT --print` shows the entry."
 
 
 def read(text: str) -> dict[str, Any]:
-    """What the text says.
+    """What the text says, behind the byte order mark that Windows editors may put first.
 
     Raises:
         ConfigUnreadable: it is no TOML; the message says where.
     """
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix(MARK))
     except tomllib.TOMLDecodeError as error:
         what, _, place = str(error).removesuffix(")").rpartition(" (at ")
         raise ConfigUnreadable(f"{place}: {what}.", "Mend the file there.") from error
@@ -35,7 +37,7 @@ def put(text: str, path: Sequence[str], entry: Mapping[str, Any]) -> str:
     if old == entry:
         return text
     if isinstance(old, dict):
-        return _as_lines_of(text, _changed(text, path, old, entry))
+        return _changed(text, path, {**old, **entry})
     table: Any = tomlkit.table()
     for name, value in entry.items():
         table.add(name, _inline(value))
@@ -67,7 +69,8 @@ def take(text: str, path: Sequence[str]) -> str:
     kept: list[str] = []
     held: list[str] = []
     inside = False
-    for line in text.splitlines(keepends=True):
+    mark = MARK if text.startswith(MARK) else ""
+    for line in text.removeprefix(mark).splitlines(keepends=True):
         heads = line.lstrip().startswith("[") and _header(line)
         if heads:
             kept += held
@@ -79,23 +82,59 @@ def take(text: str, path: Sequence[str]) -> str:
             kept.append(line)
         elif not heads:
             held = [*held, line] if line.strip()[:1] in {"", "#"} else []
-    cut = "".join(kept + held)
+    cut = mark + "".join(kept + held)
     if _at(read(cut), path) is not None or _without(read(cut), path) != _without(before, path):
         raise ConfigUnreadable(f"`{'.'.join(path)}` is not written as a table.", BY_HAND)
     return cut
 
 
-def _changed(
-    text: str, path: Sequence[str], old: Mapping[str, Any], entry: Mapping[str, Any]
-) -> str:
-    document = tomlkit.parse(text)
+def _changed(text: str, path: Sequence[str], entry: Mapping[str, Any]) -> str:
+    document = tomlkit.parse(text.removeprefix(MARK))
     table: Any = document
     for key in path:
         table = table[key]
+    _fit(table, entry)
+    mark = MARK if text.startswith(MARK) else ""
+    changed = _as_lines_of(text, mark + tomlkit.dumps(document))
+    expected = copy.deepcopy(read(text))
+    above = _at(expected, path[:-1])
+    above[path[-1]] = dict(entry)
+    try:
+        if read(changed) == expected:
+            return changed
+    except ConfigUnreadable:
+        pass
+    raise ConfigUnreadable(f"`{'.'.join(path)}` is not written as one table.", BY_HAND)
+
+
+def _fit(table: Any, entry: Mapping[str, Any]) -> None:
+    """Have the table say what the entry says, each value where it stands; the rest keeps still."""
+    for name in [name for name in table if name not in entry]:
+        del table[name]
     for name, value in entry.items():
-        if old.get(name) != value:
+        if name not in table:
+            _add(table, name, _inline(value))
+        elif isinstance(table[name], Mapping) and isinstance(value, Mapping):
+            _fit(table[name], value)
+        elif table[name] != value:
             table[name] = _inline(value)
-    return tomlkit.dumps(document)
+
+
+def _add(table: Any, name: str, value: Any) -> None:
+    """Put a key right behind the last one, since remarks below belong to what follows them."""
+    if isinstance(table, InlineTable):
+        table.append(name, value)
+    elif isinstance(table, Table) and table.display_name:
+        lines = [
+            item
+            for key, item in table.value.body
+            if key is not None and not isinstance(item, Table | AoT)
+        ]
+        # tomlkit would put it behind those remarks; what ends a line is written out as it stands.
+        above = (lines[-1] if lines else table).trivia
+        above.trail = (above.trail or "\n") + tomlkit.dumps({name: value})
+    else:
+        table[name] = value
 
 
 def _inline(value: Any) -> Any:

@@ -88,7 +88,7 @@ class Pool:
                     guest.notice = " ".join([guest.notice, *(r.message for r in self._refusals)])
                 return guest
         refusals, self._refusals = self._refusals, []
-        raise boxes.none_works(refusals)
+        raise boxes.none_works(self._box, refusals)
 
     async def _built(self) -> program.Program:
         if self._program is None:

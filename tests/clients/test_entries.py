@@ -3,6 +3,7 @@ import tomllib
 
 import pytest
 
+from rlm_mcp.clients import tables
 from rlm_mcp.clients.entries import entries, is_of_older, with_server, without_server
 from rlm_mcp.clients.formats import Server, client, clients, server_of
 from rlm_mcp.errors import ConfigUnreadable
@@ -137,6 +138,108 @@ def test_a_changed_table_is_changed_where_it_stands():
 
     assert changed.startswith(f'{head}command = "{SERVER.command}" # old\n')
     assert changed.endswith(rest)
+
+
+MARKED = "\ufeff" + CODEX.replace("\n", "\r\n")
+# Each as a person may have written it, and as it is once RLM_ROOTS is set beside RLM_MODEL.
+BY_HAND = {
+    "a_table_of_variables": (
+        """\
+[mcp_servers.rlm]
+command = '/x'  # mine
+
+# its variables
+[mcp_servers.rlm.env]
+RLM_MODEL = "z" # the fast one
+
+# colours of the screen
+[tui]
+theme = 1
+""",
+        'RLM_MODEL = "z" # the fast one\n',
+        'RLM_ROOTS = "/tmp"\n',
+    ),
+    "only_remarks_yet": (
+        "[mcp_servers.rlm]\ncommand = '/x'\n[mcp_servers.rlm.env]\n\n# the end\n",
+        "[mcp_servers.rlm.env]\n",
+        'RLM_MODEL = "z"\nRLM_ROOTS = "/tmp"\n',
+    ),
+    "an_inline_table": (
+        "[mcp_servers.rlm]\ncommand = '/x'\nenv = {RLM_MODEL = 'z'} # both\n# the end\n",
+        "env = {RLM_MODEL = 'z'",
+        ', RLM_ROOTS = "/tmp"',
+    ),
+    "dotted_keys": (
+        "[mcp_servers.rlm]\ncommand = '/x'\nenv.RLM_MODEL = 'z' # fast\n# the end\n",
+        "env.RLM_MODEL = 'z' # fast\n",
+        'env.RLM_ROOTS = "/tmp"\n',
+    ),
+    "apart": (
+        "[mcp_servers.rlm]\ncommand = '/x'\n[tui]\n[mcp_servers.rlm.env]\nRLM_MODEL = 'z'\n# z\n",
+        "RLM_MODEL = 'z'\n",
+        'RLM_ROOTS = "/tmp"\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_table_is_changed_key_by_key_and_every_remark_stays_where_it_is(name):
+    text, behind, new = BY_HAND[name]
+    entry = {"command": "/x", "env": {"RLM_MODEL": "z", "RLM_ROOTS": "/tmp"}}
+
+    put = tables.put(text, ("mcp_servers", "rlm"), entry)
+
+    assert put == text.replace(behind, behind + new)
+    assert tomllib.loads(put)["mcp_servers"]["rlm"] == entry
+
+
+def test_a_key_that_is_new_to_an_entry_stands_before_what_is_said_of_its_tables():
+    text = BY_HAND["a_table_of_variables"][0]
+
+    put = with_server(client("codex"), text, "rlm", SERVER)
+
+    entry = tomllib.loads(put)["mcp_servers"]["rlm"]
+    assert entry["env"] == {"RLM_MODEL": "z", **SERVER.env}
+    assert entry["tool_timeout_sec"] > 0
+    assert "# mine\nargs = []\n" in put
+    assert "\n\n# its variables\n[mcp_servers.rlm.env]\n" in put
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[mcp_servers.rlm.env]\nA = "0"\n[tui]\n[mcp_servers.rlm]\ncommand = "/x"\n',
+        '[mcp_servers.rlm]\nenv.A = "0"\nenv.B.c = 1\n[tui]\n',
+        'mcp_servers.rlm.env.A = "0"\nx = 1\nmcp_servers.rlm.command = "x"\n',
+        '[mcp_servers]\nrlm.env.A = "0"\nrlm.command = "x"\n[q]\n[mcp_servers.z]\n',
+        '[mcp_servers.z]\n[q]\n[mcp_servers.rlm]\ncommand = """\nx"""\n[p]\n[mcp_servers.rlm.env]',
+        '[[mcp_servers.rlm.more]]\nA = "0"\n[p]\n[mcp_servers.rlm.env]\nA = "0"',
+        'mcp_servers = {rlm = {command = "/x"}, z = {}}',
+    ],
+)
+def test_in_whatever_way_a_table_is_written_it_changes_and_nothing_else_does(text):
+    before = tomllib.loads(text)
+    entry = {"command": "/y", "limit": 3, "env": {"A": "1", "B": "2"}}
+
+    after = tomllib.loads(tables.put(text, ("mcp_servers", "rlm"), entry))
+
+    rlm = after["mcp_servers"].pop("rlm")
+    assert rlm == before["mcp_servers"].pop("rlm") | entry
+    assert after == before
+
+
+def test_a_byte_order_mark_is_read_over_and_stays():
+    codex = client("codex")
+
+    put = with_server(codex, MARKED, "rlm", SERVER)
+    changed = with_server(codex, put, "rlm", Server("/new/rlm-mcp", (), {}))
+    ours_alone = "\ufeff[mcp_servers.rlm]\ncommand = '/x/rlm-mcp'\n"
+
+    assert set(entries(codex, MARKED)) == {"other"}
+    assert put.startswith(MARKED)
+    assert changed == put.replace(SERVER.command, "/new/rlm-mcp")
+    assert without_server(codex, put, "rlm") == MARKED
+    assert without_server(codex, ours_alone, "rlm") == "\ufeff"
 
 
 @pytest.mark.parametrize(

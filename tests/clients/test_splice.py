@@ -112,6 +112,30 @@ def test_a_changed_entry_takes_the_place_of_the_old_one():
     assert put == splice.put(TEXTS["others"], PATH, newer, comments=False)
 
 
+def test_an_entry_changes_member_by_member_and_the_remarks_in_it_stay():
+    text = (
+        '{\n  "mcpServers": {\n    "rlm": {\n      // how it is started\n'
+        '      "command": "/old/rlm-mcp", // by hand\n      "args": [],\n      "env": {\n'
+        '        /* the fast one */ "RLM_MODEL": "z", // really\n        // "RLM_ROOTS": "*"\n'
+        '      },\n      "gone": 1, // with its key\n    },\n  },\n}\n'
+    )
+    newer = {"command": "/x/rlm-mcp", "args": [], "env": {"RLM_MODEL": "z", "RLM_ROOTS": "/tmp"}}
+
+    put = splice.put(text, PATH, newer, comments=True)
+
+    assert parse(put, comments=True).value == {"mcpServers": {"rlm": newer}}
+    assert put == text.replace("/old", "/x").replace(
+        '"z", // really\n', '"z", // really\n        "RLM_ROOTS": "/tmp",\n'
+    ).replace('\n      "gone": 1,', "")
+
+
+def test_a_remark_in_an_object_that_is_empty_stays_when_it_is_filled():
+    put = splice.put(COMMENTED["only_a_remark"], PATH[:1], {"rlm": OURS}, comments=True)
+
+    assert put == splice.put(COMMENTED["only_a_remark"], PATH, OURS, comments=True)
+    assert "// none yet" in put
+
+
 def test_of_a_name_that_stands_twice_the_last_counts_as_it_does_for_readers():
     text = '{"mcpServers": {"rlm": {"command": "a"}, "rlm": {"command": "b"}}}'
 
@@ -176,3 +200,17 @@ def test_any_json_is_read_as_the_standard_library_reads_it_and_survives(value, s
     assert json.loads(put) == {"x": value, "mcpServers": servers | {"z": 1, "rlm": OURS}}
     if "rlm" not in servers:
         assert splice.take(put, PATH, comments=False) == text
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(st.text(), VALUES, max_size=4),
+    st.dictionaries(st.text(), VALUES, max_size=4),
+    st.sampled_from([None, 1, "\t"]),
+)
+def test_any_entry_becomes_any_other(old, newer, indent):
+    text = json.dumps({"mcpServers": {"rlm": old, "z": 1}}, indent=indent)
+
+    put = splice.put(text, PATH, newer, comments=False)
+
+    assert json.loads(put) == {"mcpServers": {"rlm": newer, "z": 1}}

@@ -11,6 +11,7 @@ import pytest
 from repl_driver import Driver
 
 from rlm_mcp.errors import SandboxUnavailable
+from rlm_mcp.repl import boxes
 from rlm_mcp.repl.boxes import docker
 from rlm_mcp.repl.local import LocalBackend
 from rlm_mcp.types import Cell, ReplLimits
@@ -117,9 +118,25 @@ async def test_a_missing_image_is_not_pulled_but_its_command_told(cache, command
     commands(command, said)
     refused = await refusal(cache)
     assert refused.message == f"{command} does not have the image {docker.IMAGE}."
-    assert refused.hint == f"Run: {command} pull {docker.IMAGE}"
+    assert refused.hint == f"Run `{command} pull {docker.IMAGE}`. {boxes.HINT}"
 
 
-async def test_a_daemon_that_is_down_is_told_in_its_own_words(cache, commands):
+async def test_a_daemon_that_is_down_is_told_in_its_own_words_and_no_sandbox_is_given_up(
+    cache, commands
+):
     commands("docker", "Cannot connect to the Docker daemon. Is the docker daemon running?")
-    assert "Is the docker daemon running?" in (await refusal(cache)).message
+    refused = await refusal(cache)
+
+    assert "Is the docker daemon running?" in refused.message
+    assert refused.hint == f"Start docker, then try again. {boxes.HINT}"
+    assert "RLM_SANDBOX=auto" in refused.hint
+    assert "plain" not in refused.hint
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"), [("linux", boxes.HINT), ("auto", boxes.PLAIN_HINT)], ids=["named", "auto"]
+)
+def test_only_where_every_sandbox_was_tried_the_one_without_any_is_named(asked, hint):
+    refusals = [SandboxUnavailable("It cannot lock itself.", boxes.HINT)]
+
+    assert boxes.none_works(asked, refusals).hint == hint

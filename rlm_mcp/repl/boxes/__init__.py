@@ -26,7 +26,8 @@ from rlm_mcp.repl.messages import Hello
 from rlm_mcp.repl.program import Program
 from rlm_mcp.types import Isolation, ReplLimits
 
-HINT = "RLM_SANDBOX=plain, or --sandbox plain, runs model-written code with your own rights."
+HINT = "RLM_SANDBOX=auto, or --sandbox auto, takes the strongest sandbox that works here."
+PLAIN_HINT = "RLM_SANDBOX=plain, or --sandbox plain, runs model-written code with your own rights."
 AUTOMATIC: tuple[Isolation, ...] = ("kernel", "language")
 
 
@@ -89,9 +90,14 @@ def proved_by_probes(hello: Hello) -> tuple[str, ...]:
     return hello.layers
 
 
-def none_works(refusals: list[SandboxUnavailable]) -> SandboxUnavailable:
-    """The error where every candidate refused."""
-    if len(refusals) == 1:
-        return refusals[0]
+def none_works(asked: str, refusals: list[SandboxUnavailable]) -> SandboxUnavailable:
+    """The error where every candidate for `asked` refused.
+
+    A box that was asked for by name is told with its own remedy and with the way to do without it.
+    """
+    if asked != "auto":
+        refusal = refusals[0]
+        hint = refusal.hint if refusal.hint == HINT else f"{refusal.hint} {HINT}"
+        return SandboxUnavailable(refusal.message, hint)
     reasons = "; ".join(refusal.message.rstrip(".") for refusal in refusals)
-    return SandboxUnavailable(f"No sandbox works on this machine: {reasons}.", HINT)
+    return SandboxUnavailable(f"No sandbox works on this machine: {reasons}.", PLAIN_HINT)

@@ -16,7 +16,7 @@ import anyio.to_thread
 from anyio.abc import Process
 
 from rlm_mcp.errors import SandboxUnavailable
-from rlm_mcp.repl.boxes import HINT, proved_by_probes
+from rlm_mcp.repl.boxes import proved_by_probes
 from rlm_mcp.repl.guest import wire
 from rlm_mcp.repl.launch import BARE_PYTHON, ENVIRONMENT, Started
 from rlm_mcp.repl.messages import Hello
@@ -121,6 +121,7 @@ async def available_command() -> str:
 
 
 async def _checked(command: str) -> str:
+    start_it = f"Start {command}, then try again."
     with anyio.move_on_after(ASK_S):
         asked = await anyio.run_process([command, "image", "inspect", IMAGE], check=False)
         if asked.returncode == 0:
@@ -128,10 +129,10 @@ async def _checked(command: str) -> str:
         said = asked.stderr.decode(errors="replace").strip()[-300:]
         if "image" in said.lower() and "connect" not in said.lower():
             raise SandboxUnavailable(
-                f"{command} does not have the image {IMAGE}.", f"Run: {command} pull {IMAGE}"
+                f"{command} does not have the image {IMAGE}.", f"Run `{command} pull {IMAGE}`."
             )
-        raise SandboxUnavailable(f"{command} does not work: {said}", HINT)
-    raise SandboxUnavailable(f"{command} did not answer within {ASK_S:g} s.", HINT)
+        raise SandboxUnavailable(f"{command} does not work: {said}", start_it)
+    raise SandboxUnavailable(f"{command} did not answer within {ASK_S:g} s.", start_it)
 
 
 def _sources() -> bytes:

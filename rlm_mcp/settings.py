@@ -204,13 +204,27 @@ class Settings(BaseModel):
         Raises:
             SettingsInvalid: a value cannot work, a name does not exist, or the file is no TOML.
         """
+        settings, found = cls.salvage(environment, **overrides)
+        if found.wrong:
+            raise found.wrong[0]
+        return settings
+
+    @classmethod
+    def salvage(
+        cls, environment: Mapping[str, str] | None = None, **overrides: object
+    ) -> tuple[Self, given.AllGiven]:
+        """As `load`, with defaults for what cannot work, and what was given where.
+
+        That has under `wrong` what cannot work, and why.
+        """
         found = given.gather(cls.model_fields, environment, overrides)
         if key := exposed_key(found):
             logger.warning("%s holds %s and others can read it: chmod 600 it.", *key)
         try:
-            return cls.model_validate(found.values)
+            return cls.model_validate(found.values), found
         except ValidationError as error:
-            raise found.refused(error) from error
+            sound = found.without(error)
+            return cls.model_validate(sound.values), sound
 
     @property
     def budget(self) -> Budget:
@@ -276,5 +290,5 @@ def exposed_key(found: given.AllGiven) -> tuple[Path, str] | None:
     """A settings file that other users can read, and the first key in it; None if there is none."""
     if found.file is None or not found.file.is_exposed:
         return None
-    keys = (name for name in found.file.values if is_secret(name))
+    keys = (name for name in found.file.values if name in Settings.model_fields and is_secret(name))
     return next(((found.file.path, name) for name in keys), None)

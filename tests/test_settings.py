@@ -192,5 +192,31 @@ def test_a_key_in_a_file_that_others_can_read_is_warned_of(write, caplog, text, 
     assert ["holds sub_api_key" in record.message for record in caplog.records] == [True] * warned
 
 
+def test_what_is_wrong_is_told_all_at_once_and_the_rest_counts(write):
+    environment = write("model = 'qwen'\nmax_turn = 3\nmax_calls = 0\nmax_errors = 9") | {
+        "RLM_MODLE": "x",
+        "RLM_MAX_ERRORS": "many",
+    }
+    path = environment["RLM_CONFIG"]
+    settings, found = Settings.salvage(environment)
+
+    assert [error.message.partition(": ")[0] for error in found.wrong] == [
+        "There is no setting RLM_MODLE.",
+        f"{path}:2",
+        f"{path}:3",
+        "RLM_MAX_ERRORS",
+    ]
+    assert list(found.settings) == ["model"]
+    assert settings == Settings(model="qwen")
+    assert refusal(environment).message == found.wrong[0].message
+
+
+def test_a_file_that_cannot_be_read_is_wrong_and_the_environment_counts(write):
+    settings, found = Settings.salvage(write("max_turns = ") | {"RLM_MODEL": "qwen"})
+
+    assert "is no TOML" in found.wrong[0].message
+    assert (settings.model, found.file) == ("qwen", None)
+
+
 def test_no_variable_is_named_as_the_one_that_names_the_file():
     assert settings_file.VARIABLE.removeprefix(PREFIX).lower() not in Settings.model_fields

@@ -13,7 +13,7 @@ from rlm_mcp.errors import SettingsInvalid
 from rlm_mcp.settings import Settings
 
 if TYPE_CHECKING:
-    from rlm_mcp.cli.findings import Row
+    from rlm_mcp.cli.rows import Row
     from rlm_mcp.llm.profiles import ModelProfile
 
 SOUND, UNSOUND = 0, 1
@@ -39,9 +39,9 @@ def doctor(*, sandbox: str | None, endpoint: bool, origins: bool, as_json: bool)
 
     The server is started as a client starts it, and each sandbox is started and tried; then the
     model a run would ask, the data folder, git, the settings, and the MCP clients that start it.
-    It takes seconds, and three minutes at most. Exit code: 0 if a client can use the server and
-    model-written code can run as the settings say, 1 if not. That no model answers is told, and is
-    no failure.
+    It takes seconds, and three minutes at most. Exit code: 0 if a client can use the server, each
+    client that has it set up can start it, the settings can work and model-written code can run as
+    they say; 1 if not. That no model answers is told, and is no failure.
 
     With --endpoint each model of the settings is asked ten to thirty questions, which takes up to
     two minutes and 150,000 tokens per model, once it is loaded (up to five minutes more). What
@@ -50,13 +50,14 @@ def doctor(*, sandbox: str | None, endpoint: bool, origins: bool, as_json: bool)
     """
     if endpoint and origins:
         raise click.UsageError("--endpoint and --settings do not go together.")
-    settings = Settings.load(sandbox=sandbox)
-    found = given.gather(Settings.model_fields, None, {"sandbox": sandbox})
-    if origins:
-        _list(settings, found, as_json=as_json)
-        return SOUND
-    if endpoint:
-        _show_measured(settings, as_json=as_json)
+    settings, found = Settings.salvage(sandbox=sandbox)
+    if origins or endpoint:
+        if origins:
+            _list(settings, found, as_json=as_json)
+        if found.wrong:
+            raise found.wrong[0]
+        if endpoint:
+            _show_measured(settings, as_json=as_json)
         return SOUND
     from rlm_mcp.cli import findings
     from rlm_mcp.cli.looking import look
@@ -75,13 +76,13 @@ def _list(settings: Settings, found: given.AllGiven, *, as_json: bool) -> None:
     click.echo((origins.as_json if as_json else origins.as_text)(settings, found))
 
 
-def _show(rows: "list[Row]") -> None:
-    from rlm_mcp.cli import findings
+def _show(found: "list[Row]") -> None:
+    from rlm_mcp.cli import rows
 
     if sys.stdout.isatty():
-        findings.show(rows)
+        rows.show(found)
     else:
-        click.echo(findings.as_text(rows))
+        click.echo(rows.as_text(found))
 
 
 def _show_measured(settings: Settings, *, as_json: bool) -> None:

@@ -2,21 +2,18 @@
 
 import dataclasses
 import json
-import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from rlm_mcp.cli.report import LABEL_CHARS, labelled
+from rlm_mcp.cli.rows import Row, ago
 from rlm_mcp.clients import check
 from rlm_mcp.given import Origin
-from rlm_mcp.repl.boxes import HINT
-from rlm_mcp.repl.survey import Surveyed
+from rlm_mcp.repl.boxes import HINT, PLAIN_HINT
+from rlm_mcp.repl.survey import Surveyed, taken
 from rlm_mcp.words import count, size
 
-PLAIN_WIDTH = 100
 # Half of what the least patient of clients (Codex) gives a server to start.
 SLOW_S = 15.0
 LEAST_FREE = 10**9
@@ -37,19 +34,14 @@ ASKING: dict[Origin, str] = {
 ELSEWHERE = "Make it writable, or set RLM_HOME to another folder."
 ROOM = "Make room, remove old runs and contexts with `rlm-mcp purge`, or set RLM_HOME elsewhere."
 JOURNAL = "Update rlm-mcp if it is newer; else move it away, or set RLM_HOME to another folder."
-Verdict = Literal["good", "bad", "neutral"]
-SIGNS: dict[Verdict, tuple[str, str]] = {
-    "good": ("✓", "green"),
-    "bad": ("✗", "bold red"),
-    "neutral": ("·", "dim"),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
     """The root model a run would ask, or why there is none.
 
-    `measured_s_ago` is the age of what is kept of `doctor --endpoint`, None if nothing is.
+    `state` is what a model that runs here was doing when the look at it ended, None if it was
+    ready. `measured_s_ago` is the age of what is kept of `doctor --endpoint`, None if nothing is.
     """
 
     url: str | None = None
@@ -59,6 +51,7 @@ class FoundModel:
     reason: str | None = None
     hint: str | None = None
     measured_s_ago: float | None = None
+    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +101,20 @@ class FoundFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Wrong:
+    """What is set and cannot work, and how to mend it."""
+
+    what: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """What a client, and a run, will meet.
 
     `asked` is the box the settings name, `taken` the one a run would take, None if none works.
-    `git` is its version, None if there is none. `given` says of the settings that are given where.
+    `git` is its version, None if there is none. `given` says of the settings that are given where,
+    and `wrong` what is given and cannot work; all else was looked at with defaults in its place.
     """
 
     server: FoundServer
@@ -129,10 +131,11 @@ class Findings:
     boxes: tuple[Surveyed, ...]
     model: FoundModel
     clients: tuple[check.Finding, ...]
+    wrong: tuple[Wrong, ...] = ()
 
     @property
     def is_sound(self) -> bool:
-        """Whether a client can use the server, and model-written code can run as the settings say.
+        """Whether clients can use the server, and model-written code can run as the settings say.
 
         That no model answers is no fault of this machine: one may be started later.
         """
@@ -143,16 +146,9 @@ class Findings:
             and self.taken is not None
             and self.home.problem is None
             and (journal is None or journal.problem is None)
+            and not self.wrong
+            and not any(each.is_broken for each in self.clients)
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One thing that was looked at."""
-
-    label: str
-    text: str
-    verdict: Verdict
 
 
 def rows(found: Findings) -> list[Row]:
@@ -167,53 +163,18 @@ def rows(found: Findings) -> list[Row]:
         _text(found),
         _git(found.git),
         _settings(found),
+        *(Row("setting", f"nothing starts: {each.what}", "bad", each.fix) for each in found.wrong),
         *_clients(found.clients),
         Row("python", f"{found.python} · MCP SDK {found.sdk} · {found.system}", "neutral"),
     ]
 
 
-def as_text(shown: Sequence[Row]) -> str:
-    """Rows as labelled lines."""
-    lines = []
-    for row in shown:
-        wrapped = [
-            part
-            for line in row.text.splitlines()
-            for part in textwrap.wrap(line, PLAIN_WIDTH - LABEL_CHARS, break_on_hyphens=False)
-        ]
-        lines += [
-            labelled("" if number else row.label, line) for number, line in enumerate(wrapped)
-        ]
-    return "\n".join(lines)
-
-
-def show(shown: Sequence[Row]) -> None:
-    """Rows as a table on a terminal."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for row in shown:
-        sign, style = SIGNS[row.verdict]
-        table.add_row(Text(sign, style), Text(row.label, "bold"), Text(row.text.rstrip()))
-    Console(highlight=False).print(table)
-
-
-def ago(seconds: float) -> str:
-    """An age in the largest unit that fits."""
-    for unit, length_s in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= length_s:
-            return f"{count(int(seconds // length_s), unit)} ago"
-    return "just now"
-
-
 def as_json(found: Findings) -> str:
     """One JSON object; what is not known is null. Members are added, never renamed or removed.
 
-    `sound` is what the exit code says. `server`, `home` (with `journal`), `settings.file` and
-    `model` have the fields of the dataclasses here, `clients` those of `clients.check.Finding`;
-    of `boxes` see `_record`.
+    `sound` is what the exit code says. `server`, `home` (with `journal`), `settings.file`,
+    `settings.wrong` and `model` have the fields of the dataclasses here, `clients` those of
+    `clients.check.Finding`; of `boxes` see `_record`.
     """
     record = {
         "sound": found.is_sound,
@@ -224,7 +185,11 @@ def as_json(found: Findings) -> str:
         "text_is_mapped": found.text_is_mapped,
         "home": dataclasses.asdict(found.home),
         "git": found.git,
-        "settings": {"file": found.file and dataclasses.asdict(found.file), "given": found.given},
+        "settings": {
+            "file": found.file and dataclasses.asdict(found.file),
+            "given": found.given,
+            "wrong": [dataclasses.asdict(each) for each in found.wrong],
+        },
         "model": dataclasses.asdict(found.model),
         "clients": [dataclasses.asdict(each) for each in found.clients],
     }
@@ -251,13 +216,15 @@ def _record(each: Surveyed) -> dict[str, object]:
 def _sandbox(found: Findings) -> Row:
     if found.taken is None:
         what = "no sandbox works here" if found.asked == "auto" else f"{found.asked} does not work"
-        return Row("sandbox", f"{what}: nothing runs\n{HINT}", "bad")
+        other = taken(found.boxes, "auto")
+        instead = other and f"RLM_SANDBOX=auto, or --sandbox auto, takes {other} here."
+        return Row("sandbox", f"{what}: nothing runs", "bad", instead or PLAIN_HINT)
     chosen = next(each for each in found.boxes if each.box == found.taken)
     is_auto = found.asked == "auto"
     by = "`auto` takes it" if is_auto else f"{ASKING[found.given['sandbox']]} asks for it"
     text = f"{found.taken}: {by}; isolation: {_isolation(chosen)}"
     if chosen.isolation == "none":
-        return Row("sandbox", f"{text}\n{HELD_BACK}", "bad")
+        return Row("sandbox", text, "bad", HELD_BACK)
     return Row("sandbox", text, "good")
 
 
@@ -267,8 +234,8 @@ def _box(each: Surveyed) -> Row:
         text = f"isolation: {_isolation(each)}; not started, because nobody asked for it"
         return Row(each.box, text, "neutral")
     if state is None:
-        advice = "" if each.hint == HINT else each.hint
-        return Row(each.box, f"not here: {each.reason}\n{advice}", "neutral")
+        own = (each.hint or "").removesuffix(HINT).rstrip()
+        return Row(each.box, f"not here: {each.reason}", "neutral", own or None)
     lines = [f"isolation: {_isolation(each)}; {', '.join(state.enforced)}"]
     if state.refused:
         lines.append(f"{count(len(state.refused), 'forbidden action')} tried, all refused")
@@ -286,15 +253,14 @@ def _isolation(each: Surveyed) -> str:
 
 def _server(found: FoundServer) -> Row:
     if found.start_s is None:
-        return Row("server", f"does not start: {found.reason}\n{found.hint}", "bad")
+        return Row("server", f"does not start: {found.reason}", "bad", found.hint)
     start = f"rlm-mcp {found.version} answers in {found.start_s:.1f} s"
     if found.stray:
-        return Row(
-            "server", f"{start}, but writes what is not MCP: {found.stray[0]!r}\n{STRAY}", "bad"
-        )
+        stray = f"{start}, but writes what is not MCP: {found.stray[0]!r}"
+        return Row("server", stray, "bad", STRAY)
     text = f"{start} · {count(found.tools or 0, 'tool')} · nothing stray on standard output"
     if found.start_s > SLOW_S:
-        return Row("server", f"{text}\n{SLOW}", "bad")
+        return Row("server", text, "bad", SLOW)
     return Row("server", text, "good")
 
 
@@ -302,18 +268,17 @@ def _text(found: Findings) -> Row:
     if found.text_is_mapped:
         return Row("contexts", "mapped: one of any size costs no memory", "good")
     copied = "copied: each costs its size in memory, in every REPL"
-    return Row(
-        "contexts", f"{copied}\nUse a CPython as your system or python.org ships it.", "neutral"
-    )
+    fix = "Use a CPython as your system or python.org ships it."
+    return Row("contexts", copied, "neutral", fix)
 
 
 def _home(found: FoundHome) -> Row:
     if found.problem is not None:
-        return Row("data", f"{found.path} cannot be written: {found.problem}\n{ELSEWHERE}", "bad")
+        return Row("data", f"{found.path} cannot be written: {found.problem}", "bad", ELSEWHERE)
     contexts = f"{count(found.contexts or 0, 'context')}, {size(found.contexts_bytes or 0)}"
     text = f"{found.path} · {contexts} · {size(found.free_bytes or 0)} free"
     if (found.free_bytes or 0) < LEAST_FREE:
-        return Row("data", f"{text}\n{ROOM}", "bad")
+        return Row("data", text, "bad", ROOM)
     return Row("data", text, "good")
 
 
@@ -321,7 +286,7 @@ def _journal(found: FoundJournal | None) -> list[Row]:
     if found is None:
         return []
     if found.problem is not None:
-        return [Row("journal", f"cannot be used: {found.problem}\n{JOURNAL}", "bad")]
+        return [Row("journal", f"cannot be used: {found.problem}", "bad", JOURNAL)]
     text = f"{count(found.runs or 0, 'run')}, {size(found.bytes)}, schema {found.schema}"
     return [Row("journal", text, "good")]
 
@@ -330,9 +295,9 @@ def _git(version: str | None) -> Row:
     if version is None:
         return Row(
             "git",
-            "not here: `folder@revision` needs it, and of ignore rules only .gitignore files count"
-            "\nInstall git.",
+            "not here: `folder@revision` needs it, and of ignore rules only .gitignore files count",
             "neutral",
+            "Install git.",
         )
     return Row("git", f"{version}, for .gitignore rules and `folder@revision`", "good")
 
@@ -347,8 +312,8 @@ def _settings(found: Findings) -> Row:
     parts = [f"{places[by]} {words}" for by, words in named.items() if places[by]]
     text = " · ".join(parts) or "all defaults"
     if found.file and found.file.exposed_key:
-        exposed = f"others can read {found.file.exposed_key} there\nchmod 600 {found.file.path}"
-        return Row("settings", f"{text}; {exposed}", "bad")
+        exposed = f"{text}; others can read {found.file.exposed_key} there"
+        return Row("settings", exposed, "bad", f"chmod 600 {found.file.path}")
     return Row("settings", f"{text}; `rlm-mcp doctor --settings` lists them", "neutral")
 
 
@@ -358,15 +323,17 @@ def _clients(found: Sequence[check.Finding]) -> list[Row]:
     return [
         Row("client", f"{each.client}: {each.what}", "good")
         if each.fix is None
-        else Row("client", f"{each.client}: {each.what}\n{each.fix} ({each.path})", "bad")
+        else Row("client", f"{each.client}: {each.what}", "bad", f"{each.fix} ({each.path})")
         for each in found
     ]
 
 
 def _model(found: FoundModel) -> Row:
+    if found.state is not None:
+        return Row("model", f"not ready yet: {found.state}", "neutral", found.hint)
     if found.model is None:
         where = f" at {found.url}" if found.url and found.url not in (found.reason or "") else ""
-        return Row("model", f"none found{where}: {found.reason}\n{found.hint}", "neutral")
+        return Row("model", f"none found{where}: {found.reason}", "neutral", found.hint)
     window = "unknown" if found.window_tokens is None else f"{found.window_tokens:,} tokens"
     slots = count(found.slots or 1, "request")
     text = f"{found.model} at {found.url} · window {window} · {slots} at a time"

@@ -21,6 +21,7 @@ from rlm_mcp.cli.findings import (
     FoundJournal,
     FoundModel,
     FoundServer,
+    Wrong,
 )
 from rlm_mcp.cli.origins import shown_url
 from rlm_mcp.clients import check
@@ -37,6 +38,8 @@ from rlm_mcp.settings import Settings, exposed_key
 SERVER_S = 30.0
 GIT_S = 5.0
 MODEL_S = 10.0
+WAITS = "A run waits until it is ready."
+HUB = "If the hub does not answer, set RLM_MODEL_PATH to a file that is here."
 
 
 async def look(settings: Settings, given: AllGiven) -> Findings:
@@ -64,7 +67,8 @@ async def look(settings: Settings, given: AllGiven) -> Findings:
         taken=taken(boxes, settings.sandbox),
         boxes=boxes,
         model=await _model(settings),
-        clients=await anyio.to_thread.run_sync(check.findings),
+        clients=await check.tried(),
+        wrong=tuple(Wrong(each.message, each.hint) for each in given.wrong),
     )
 
 
@@ -143,10 +147,12 @@ def _file(given: AllGiven) -> FoundFile | None:
     return FoundFile(given.file.path, exposed[1] if exposed else None)
 
 
-async def _model(settings: Settings) -> FoundModel:
+async def _model(settings: Settings, within_s: float = MODEL_S) -> FoundModel:
+    states: list[str] = []
     try:
-        with anyio.fail_after(MODEL_S):
+        with anyio.fail_after(within_s):
             async with Models(settings) as models:
+                models.say = states.append
                 root = (await models.resolve()).root
                 profile = await models.kept(root)
     except EndpointError as error:
@@ -154,11 +160,20 @@ async def _model(settings: Settings) -> FoundModel:
     except SettingsInvalid as error:
         return FoundModel(reason=error.message, hint=error.hint)
     except TimeoutError:
+        reason = f"no answer within {within_s:.0f} s"
+        if states:
+            return _unready(f"still {states[-1]} after {within_s:.0f} s", reason)
         return FoundModel(
             url=settings.api_url and shown_url(settings.api_url),
-            reason=f"no answer within {MODEL_S:.0f} s",
+            reason=reason,
             hint="See whether the server is up, and whether it is loading a model.",
         )
     assert isinstance(root, RemoteModel)
     age_s = None if profile is None else profile.age_s()
     return FoundModel(root.url, root.name, root.window_tokens, root.slots, measured_s_ago=age_s)
+
+
+def _unready(state: str, reason: str) -> FoundModel:
+    """A model that runs here, loads, and has shown no mistake so far."""
+    hint = f"{WAITS} {HUB}" if "hub" in state else WAITS
+    return FoundModel(reason=reason, hint=hint, state=state)

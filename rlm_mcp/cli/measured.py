@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from rlm_mcp.cli.findings import Row, Verdict, ago
+from rlm_mcp.cli.rows import Row, Verdict, ago
 from rlm_mcp.llm.profiles import ModelProfile, as_record
 from rlm_mcp.words import count
 

@@ -3,7 +3,7 @@
 import datetime as dt
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -33,6 +33,10 @@ class Client:
     asks: bool = False
     link: str | None = None
     older: str | None = None
+    off: Mapping[str, bool] = field(default_factory=dict)
+    excluded: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+    loose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,10 @@ def _filled(template: str, machine: Machine) -> Path | None:
 
 
 def _client(described: Mapping[str, Any]) -> Client:
-    lists = {name: tuple(described[name]) for name in ("key", "sources")}
+    lists = {
+        name: tuple(described[name])
+        for name in ("key", "sources", "excluded", "allowed")
+        if name in described
+    }
     files = {system: tuple(paths) for system, paths in described["files"].items()}
     return Client(**{**described, **lists, "files": files})

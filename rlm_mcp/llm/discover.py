@@ -175,8 +175,8 @@ async def find_local(servers: Sequence[tuple[str, int]] = LOCAL_SERVERS) -> str:
     tried = ", ".join(f"{name} {port}" for name, port in servers)
     raise EndpointUnreachable(
         f"No model server answers on this machine (tried {tried}).",
-        "Start one, for example `llama-server -m model.gguf`; or set RLM_API_URL to one elsewhere, or"
-        " RLM_MODEL_PATH to a GGUF file, which is run here (with the extra `llama`).",
+        "Start one, for example `llama-server -m model.gguf`, set RLM_API_URL to one elsewhere, or"
+        " set RLM_MODEL_PATH to a GGUF file, which runs here (needs the extra `llama`).",
     )
 
 

@@ -21,11 +21,12 @@ from rlm_mcp.cli.findings import (
     FoundJournal,
     FoundModel,
     FoundServer,
+    Wrong,
     as_json,
-    as_text,
     rows,
 )
 from rlm_mcp.cli.main import command
+from rlm_mcp.cli.rows import as_text
 from rlm_mcp.clients.check import Finding
 from rlm_mcp.errors import SandboxUnavailable
 from rlm_mcp.llm.interview import Bounds
@@ -136,6 +137,7 @@ FINDINGS = {
                 Path("cursor/mcp.json"),
                 "`rlm` starts /gone/rlm-mcp, which does not exist",
                 "rlm-mcp install cursor",
+                is_broken=True,
             ),
         ),
         given={"api_key": "file"},
@@ -151,7 +153,42 @@ FINDINGS = {
         given={"sandbox": "environment"},
         model=FoundModel("http://localhost:1/v1", "qwen"),
     ),
+    "docker_is_asked_for_and_down": found(
+        fails(
+            "docker",
+            "container",
+            "docker does not work: Cannot connect to the Docker daemon.",
+            f"Start docker, then try again. {boxes.HINT}",
+        ),
+        works("linux", "kernel", LINUX, refused=DEEDS, checkpoints=True),
+        NOT_TRIED,
+        asked="docker",
+        given={"sandbox": "environment"},
+    ),
+    "settings_are_wrong": found(
+        works("linux", "kernel", LINUX, refused=DEEDS, checkpoints=True),
+        taken="linux",
+        server=FoundServer(
+            reason="rlm-mcp ended with exit code 1 before it had answered: There is no setting"
+            " RLM_MODLE.",
+            hint="Run the command in a terminal.",
+        ),
+        wrong=(
+            Wrong("There is no setting RLM_MODLE.", "Did you mean RLM_MODEL?"),
+            Wrong("config.toml:3: max_turns: Input should be a valid integer", "Set max_turns."),
+        ),
+    ),
+    "still_loading": found(
+        works("linux", "kernel", LINUX, refused=DEEDS, checkpoints=True),
+        taken="linux",
+        model=FoundModel(
+            reason="no answer within 10 s",
+            hint=looking.WAITS,
+            state="still loading qwen.gguf after 10 s",
+        ),
+    ),
 }
+BROKEN = Finding("Cursor", Path("mcp.json"), "`rlm` starts /gone", "Mend it.", is_broken=True)
 
 
 @pytest.mark.parametrize("name", FINDINGS)
@@ -159,13 +196,27 @@ def test_the_words_are_those_agreed_on(golden, name):
     golden(f"doctor_{name}.txt", as_text(rows(FINDINGS[name])) + "\n")
 
 
-def test_what_is_bad_says_on_its_next_line_what_to_do():
+def test_every_row_that_is_not_sound_says_on_its_last_line_what_to_do():
     bad = [row for each in FINDINGS.values() for row in rows(each) if row.verdict == "bad"]
+    places = {"server", "sandbox", "data", "journal", "settings", "setting", "client"}
 
-    assert {"server", "sandbox", "data", "journal", "settings", "client"} <= {
-        row.label for row in bad
-    }
-    assert [row for row in bad if "\n" not in row.text] == []
+    assert {row.label for row in bad} == places
+    assert [row for row in bad if not row.fix] == []
+    assert all(row.words.endswith(f"\n{row.fix}") for row in bad)
+
+
+def test_a_finding_that_fails_the_command_is_a_row_that_is_not_sound():
+    failing = [each for each in FINDINGS.values() if not each.is_sound]
+
+    assert failing
+    assert all("bad" in {row.verdict for row in rows(each)} for each in failing)
+
+
+def test_where_another_sandbox_works_it_is_named_and_not_the_one_without_any():
+    shown = {row.label: row for row in rows(FINDINGS["docker_is_asked_for_and_down"])}
+
+    assert shown["sandbox"].fix == "RLM_SANDBOX=auto, or --sandbox auto, takes linux here."
+    assert shown["docker"].fix == "Start docker, then try again."
 
 
 @pytest.mark.parametrize(
@@ -179,6 +230,10 @@ def test_what_is_bad_says_on_its_next_line_what_to_do():
         (found(taken="linux", server=FoundServer("1", 1.0, 7, ("hello",))), False),
         (found(taken="linux", home=FoundHome(Path("home"), "Permission denied")), False),
         (found(taken="linux", home=replace(HOME, journal=FoundJournal(9, problem="x"))), False),
+        (found(taken="linux", clients=(BROKEN,)), False),
+        (found(taken="linux", clients=(replace(BROKEN, is_broken=False),)), True),
+        (found(taken="linux", wrong=(Wrong("x", "y"),)), False),
+        (found(taken="linux", model=FoundModel(reason="x", state="still loading")), True),
     ],
 )
 def test_it_is_sound_if_a_client_can_use_the_server_and_its_code_can_run(findings, sound):
@@ -208,6 +263,15 @@ def test_the_help_says_what_measuring_takes_and_how_it_ends():
     assert f"up to two minutes and {bounds.tokens:,} tokens per model" in words
     assert "once it is loaded (up to five minutes more)" in words
     assert "0 measured, 1 not reached" in words
+
+
+@pytest.fixture
+def desk(desk, tmp_path):
+    """The real command in a home of its own, without the user's MCP clients."""
+    for name in ("XDG_CONFIG_HOME", "CODEX_HOME", "CLAUDE_CONFIG_DIR", "COPILOT_HOME"):
+        desk.environment.pop(name, None)
+    desk.environment |= {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    return desk
 
 
 @pytest.fixture
@@ -258,7 +322,7 @@ async def test_no_model_is_a_finding_with_what_to_do():
     row = next(row for row in rows(found(model=model)) if row.label == "model")
 
     assert row.text.startswith("none found: Nothing answers at http://127.0.0.1:9")
-    assert row.text.endswith(f"\n{model.hint}")
+    assert row.fix == model.hint
 
 
 async def test_an_address_that_can_never_work_is_a_finding_too():
@@ -277,6 +341,25 @@ async def test_an_endpoint_that_takes_the_call_and_says_nothing_is_not_waited_fo
     assert model.reason
 
 
+async def test_a_model_that_still_comes_from_the_hub_is_told_and_no_failure(
+    monkeypatch, own_environment
+):
+    pytest.importorskip("xllamacpp", reason="llama.cpp is not installed")
+    pytest.importorskip("huggingface_hub", reason="the hub's client is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(
+            "huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}"
+        )
+        settings = Settings(model_path="org/repo:x.gguf", home=own_environment)
+        model = await looking._model(settings, within_s=2.0)
+    seen = replace(FINDINGS["all_is_well"], model=model)
+    row = next(row for row in rows(seen) if row.label == "model")
+
+    assert row.text == "not ready yet: still looking for x.gguf on the hub after 2 s"
+    assert row.fix == f"{looking.WAITS} {looking.HUB}"
+    assert (row.verdict, seen.is_sound) == ("neutral", True)
+
+
 def test_a_data_folder_that_cannot_be_written_fails(tmp_path):
     (tmp_path / "file").touch()
     place = tmp_path / "file" / "home"
@@ -286,7 +369,7 @@ def test_a_data_folder_that_cannot_be_written_fails(tmp_path):
 
     assert not seen.is_sound
     assert row.text.startswith(f"{place} cannot be written: Not a directory")
-    assert "RLM_HOME" in row.text
+    assert "RLM_HOME" in row.fix
 
 
 def test_a_journal_that_is_none_or_of_the_future_cannot_be_used(tmp_path):
@@ -361,14 +444,46 @@ async def test_every_setting_is_listed_with_its_value_and_where_it_is_given(desk
     assert "s3cret" not in out + told
 
 
-async def test_a_setting_of_the_file_that_cannot_be_ends_the_command_with_its_line(desk, tmp_path):
-    (tmp_path / "own.toml").write_text("max_turn = 7", encoding="utf-8")
-    code, _, err = await desk.run("doctor", RLM_CONFIG=str(tmp_path / "own.toml"))
+async def test_a_setting_that_is_wrong_is_listed_with_the_rest_and_fails(desk, tmp_path):
+    (tmp_path / "own.toml").write_text("max_turn = 7\nmax_calls = 9", encoding="utf-8")
+    variables = {"RLM_CONFIG": str(tmp_path / "own.toml")}
+    code, out, err = await desk.run("doctor", "--settings", "--json", **variables)
 
     assert code == 1
+    assert json.loads(out)["settings"]["max_calls"]["value"] == 9
     assert err == (
         f"error: {tmp_path}/own.toml:1: there is no setting max_turn.\nDid you mean max_turns?\n"
     )
+
+
+async def test_settings_that_are_wrong_are_findings_and_all_else_is_looked_at(desk, tmp_path):
+    (tmp_path / "own.toml").write_text('\ufeffmax_turns = "many"', encoding="utf-8")
+    variables = {"RLM_CONFIG": str(tmp_path / "own.toml"), "RLM_MODLE": "x", "RLM_MAX_CALLS": "0"}
+    code, out, _ = await desk.run("doctor", "--json", **variables)
+    report = json.loads(out)
+    wrong = {each["what"]: each["fix"] for each in report["settings"]["wrong"]}
+
+    assert (code, report["sound"]) == (1, False)
+    assert [what.partition(": ")[0] for what in wrong] == [
+        "There is no setting RLM_MODLE.",
+        f"{tmp_path}/own.toml:1",
+        "RLM_MAX_CALLS",
+    ]
+    assert wrong["There is no setting RLM_MODLE."] == "Did you mean RLM_MODEL?"
+    assert "There is no setting RLM_MODLE." in report["server"]["reason"]
+    assert report["model"]["model"] == "scripted"
+    assert report["sandbox"]["asked"] == "auto"
+
+
+async def test_a_client_that_cannot_start_the_server_fails_the_command(desk, tmp_path):
+    entry = {"command": "/gone/rlm-mcp", "args": []}
+    path = tmp_path / ".cursor" / "mcp.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"mcpServers": {"rlm": entry}}), encoding="utf-8")
+    code, out, _ = await desk.run("doctor")
+
+    assert code == 1
+    assert "Cursor: `rlm` starts /gone/rlm-mcp, which does not exist" in out
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rlm_mcp.cli.findings import as_text
 from rlm_mcp.cli.measured import rows
+from rlm_mcp.cli.rows import as_text
 from rlm_mcp.llm.profiles import ModelProfile
 from rlm_mcp.llm.quirks import Quirks
 from rlm_mcp.llm.scripted import serve

@@ -14,7 +14,7 @@ class Desk:
 
     def __init__(self, home):
         self.home = home
-        self.machine = Machine("linux", {}, home)
+        self.machine = Machine("linux", {"HOME": str(home)}, home)
 
     def file(self, name):
         return file_of(client(name), self.machine)

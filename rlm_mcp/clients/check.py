@@ -126,8 +126,8 @@ def _in_file(client: Client, path: Path, machine: Machine, here: Server) -> Iter
     try:
         text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError):
-        unreadable = "it cannot be read"
-        yield _Seen(Finding(client.name, path, unreadable, "Make it readable, as UTF-8."))
+        fix = "Make it readable, as UTF-8."
+        yield _Seen(Finding(client.name, path, "it cannot be read", fix))
         return
     try:
         found = entries(client, text)
@@ -138,7 +138,7 @@ def _in_file(client: Client, path: Path, machine: Machine, here: Server) -> Iter
         return
     ours = {name: entry for name, entry in found.items() if _is_ours(client, entry)}
     for name, entry in ours.items():
-        again = f"rlm-mcp install {client.id}" + ("" if name == NAME else f" --name {name}")
+        again = _again(client, name)
         server = server_of(client, entry)
         fault = in_shape(client, entry) or switched_off(client, name, entry, text)
         if fault is None and server is not None:
@@ -172,8 +172,13 @@ def _misplaced(client: Client, path: Path, text: str, machine: Machine) -> Itera
             if any(_is_ours(each, entry) for each in known if each.key == key):
                 where = f"stands under `{'.'.join(key)}`"
                 what = f"`{name}` {where}, and {client.name} reads `{'.'.join(client.key)}`"
-                fix = f"rlm-mcp install {client.id}" + ("" if name == NAME else f" --name {name}")
+                fix = _again(client, name)
                 yield _Seen(Finding(client.name, path, what, fix, is_broken=True))
+
+
+def _again(client: Client, name: str) -> str:
+    """The command that sets the entry up anew."""
+    return f"rlm-mcp install {client.id}" + ("" if name == NAME else f" --name {name}")
 
 
 def _is_ours(client: Client, entry: object) -> bool:

@@ -28,10 +28,12 @@ def read(text: str) -> dict[str, Any]:
 
 
 def put(text: str, path: Sequence[str], entry: Mapping[str, Any]) -> str:
-    """The text with the table: changed where it stands, else at the end.
+    """The text with the table: at the end, or changed key by key where it stands.
+
+    Keys that it has beside those of the entry stay, as do remarks.
 
     Raises:
-        ConfigUnreadable: it is no TOML, or the tables around it are written so that none can join.
+        ConfigUnreadable: it is no TOML, or is written so that the table cannot join or be changed.
     """
     old = _at(read(text), path)
     if old == entry:

@@ -47,11 +47,12 @@ def registry_entry() -> dict[str, Any]:
     }
 
 
-def manifest(tools: Mapping[str, str]) -> dict[str, Any]:
+def manifest(tools: Mapping[str, str], *, has_llama: bool = False) -> dict[str, Any]:
     """The `manifest.json` of a bundle whose folder is a project that uv can run.
 
     Version 0.4 of https://github.com/modelcontextprotocol/mcpb is the first that knows uv. `tools`
-    are their names and what each is for. What the user leaves empty counts as not set.
+    are their names and what each is for; a model file can be named if the project `has_llama`. What
+    the user leaves empty counts as not set.
     """
     asked = {
         "roots": {
@@ -64,6 +65,12 @@ def manifest(tools: Mapping[str, str]) -> dict[str, Any]:
         "api_key": _asked("api_key", "Key of the endpoint", sensitive=True),
         "model": _asked("model", "Model"),
     }
+    if has_llama:
+        # Text, for a field of type `file` takes no name on the hub.
+        told = (
+            "Run here, instead of an endpoint: a GGUF file, or one of the hub, org/repo:file.gguf."
+        )
+        asked["model_path"] = {**_asked("model_path", "Model file"), "description": told}
     return {
         "manifest_version": MANIFEST_VERSION,
         "name": "rlm-mcp",

@@ -121,22 +121,31 @@ def test_the_defaults_it_names_are_those_of_the_settings():
     assert Settings.load(named) == Settings.load({})
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "llama"])
+def llama(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def unpacked(tmp_path_factory):
+def unpacked(tmp_path_factory, llama):
     folder = tmp_path_factory.mktemp("bundle")
-    for name, content in contents().items():
+    for name, content in contents(llama=llama).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return folder
 
 
-def test_a_bundle_has_the_whole_package_and_what_it_needs(unpacked):
+def test_a_bundle_has_the_whole_package_and_what_it_needs(unpacked, llama):
     project = tomllib.loads((unpacked / "pyproject.toml").read_text(encoding="utf-8"))
     ours = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = ours["project"]["dependencies"]
+    if llama:
+        needed += ours["project"]["optional-dependencies"]["llama"]
     names = {re.match(r"[\w-]+", each)[0] for each in project["project"]["dependencies"]}
 
-    assert names == {re.match(r"[\w-]+", each)[0] for each in ours["project"]["dependencies"]}
+    assert names == {re.match(r"[\w-]+", each)[0] for each in needed}
+    assert not any("extra" in each for each in project["project"]["dependencies"])
     assert project["project"]["scripts"] == ours["project"]["scripts"]
     for path in Path(rlm_mcp.__file__).parent.rglob("*.py"):
         assert (unpacked / "rlm_mcp" / path.relative_to(Path(rlm_mcp.__file__).parent)).is_file()
@@ -154,6 +163,16 @@ def test_a_bundle_names_every_tool_and_only_settings_that_exist(unpacked):
         assert re.fullmatch(r"\$\{user_config\.(\w+)\}", value)[1] in manifest["user_config"]
 
 
+def test_a_bundle_asks_for_a_model_file_if_it_can_run_one(unpacked, llama):
+    manifest = json.loads((unpacked / "manifest.json").read_text(encoding="utf-8"))
+
+    assert ("RLM_MODEL_PATH" in manifest["server"]["mcp_config"]["env"]) == llama
+    if llama:
+        asked = manifest["user_config"]["model_path"]
+        assert (asked["type"], asked["default"], asked["required"]) == ("string", "", False)
+        assert "GGUF file, or one of the hub, org/repo:file.gguf" in asked["description"]
+
+
 needs_mcpb = pytest.mark.skipif(
     not OFFICIAL.is_file() or not Path(NODE).exists(),
     reason="needs Node and its packages: npm install --no-package-lock in tests/e2e/clients",
@@ -166,6 +185,14 @@ def test_the_command_writes_the_same_bundle_each_time(tmp_path):
     assert first.read_bytes() == second.read_bytes()
     with zipfile.ZipFile(first) as archive:
         assert set(archive.namelist()) == set(contents())
+
+
+def test_the_command_brings_llama_if_told_to(tmp_path, llama):
+    path = written(tmp_path / "a.mcpb", *(["--llama"] if llama else []))
+
+    with zipfile.ZipFile(path) as archive:
+        packed = {name: archive.read(name) for name in archive.namelist()}
+    assert packed == contents(llama=llama)
 
 
 def test_a_bundle_that_cannot_be_written_is_named_with_the_reason(tmp_path):
@@ -189,8 +216,8 @@ def test_the_official_tool_takes_the_manifest_packs_the_folder_and_unpacks_ours(
     assert {path.relative_to(tmp_path / "out").as_posix() for path in files} == set(contents())
 
 
-def written(path):
-    ran = CliRunner().invoke(bundle, [str(path)], standalone_mode=False)
+def written(path, *options):
+    ran = CliRunner().invoke(bundle, [str(path), *options], standalone_mode=False)
     assert ran.exit_code == 0
     return path
 

@@ -4,32 +4,43 @@ import contextlib
 import datetime as dt
 import difflib
 import os
-import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlm_mcp.clients.entries import entries, is_of_older, with_server, without_server
+from rlm_mcp.clients.entries import (
+    entries,
+    excerpt,
+    is_of_older,
+    keyless,
+    ours,
+    with_server,
+    without_server,
+)
 from rlm_mcp.clients.formats import Client, Server, is_ours, server_of
+from rlm_mcp.clients.stars import secret_names
 from rlm_mcp.errors import ConfigUnreadable, ConfigUnwritable, EntryTaken
+from rlm_mcp.settings_file import READABLE
 
 BACKUP = ".before-rlm-mcp-"
-SECRET = re.compile(
-    r"""((?:key|token|secret|password|authorization)["']?\s*[:=]\s*)(["'])(?!\$\{).*?(?<!\\)\2""",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to become of a client's file. None: there is no file, before or after."""
+    """What is to become of a client's file, and of the entries of ours that have those names.
+
+    `before` and `after` are its texts; None: there is no file. `kept` is what the backup is to
+    hold: the text before, without keys of ours; None: it needs none.
+    """
 
     client: Client
     path: Path
     before: str | None
     after: str | None
+    names: tuple[str, ...] = ()
+    kept: str | None = None
 
     @property
     def is_none(self) -> bool:
@@ -37,10 +48,35 @@ class Change:
         return self.before == self.after
 
     def diff(self) -> str:
-        """The change line by line, with the values of secrets starred out."""
-        before, after = ((text or "").splitlines() for text in (self.before, self.after))
-        lines = list(difflib.unified_diff(before, after, lineterm="", n=2))[2:]
-        return SECRET.sub(r"\1\2********\2", "\n".join(lines))
+        """What changes of those entries, line by line; their secrets starred out, all else not."""
+        sides = [
+            [excerpt(self.client, text or "", self.names, bare=bare) for bare in (True, False)]
+            for text in (self.before, self.after)
+        ]
+        (before, before_shown), (after, after_shown) = sides
+        lines: list[str] = []
+        matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+        for kind, start, end, new_start, new_end in matcher.get_opcodes():
+            if kind == "equal":
+                lines += [f" {line}" for line in before_shown[start:end]]
+            else:
+                lines += [f"-{line}" for line in before_shown[start:end]]
+                lines += [f"+{line}" for line in after_shown[new_start:new_end]]
+        return "\n".join(lines)
+
+    @property
+    def exposed(self) -> tuple[str, ...]:
+        """The secret variables that other users could read in the file as it is to be.
+
+        A new file is its owner's alone; a file that is there keeps its mode. Empty on Windows,
+        where a mode does not tell.
+        """
+        real = Path(os.path.realpath(self.path))
+        if os.name == "nt" or not real.exists() or not real.stat().st_mode & READABLE:
+            return ()
+        there = ours(self.client, self.after or "")
+        envs = [there[name].env for name in self.names if name in there]
+        return tuple(name for env in envs for name in secret_names(env))
 
 
 def adding(
@@ -61,13 +97,16 @@ def adding(
                 f"it has servers as an earlier version than {client.name} writes them.",
                 f"rlm-mcp install {client.older} sets that version up.",
             )
-        return Change(client, path, before, with_server(client, text, name, server, secrets))
+        after = with_server(client, text, name, server, secrets)
+        kept = None if before is None else keyless(client, before)
+        return Change(client, path, before, after, (name,), kept)
 
 
-def removing(client: Client, path: Path, name: str) -> Change:
-    """What takes the server of that name out of that file.
+def removing(client: Client, path: Path, name: str | None = None) -> Change:
+    """What takes the server of that name out of that file; None: all that start rlm-mcp.
 
-    Where nothing else has changed since it was put in, the file becomes byte for byte what it was.
+    Where nothing else has changed since they were put in, the file becomes byte for byte what it
+    was, and needs no backup.
 
     Raises:
         ConfigUnreadable: the client could not read the file.
@@ -77,37 +116,37 @@ def removing(client: Client, path: Path, name: str) -> Change:
         before = _read(path)
         if before is None:
             return Change(client, path, None, None)
-        _refuse_others(client, before, name)
-        entry = entries(client, before).get(name)
-        if entry is None:
-            return Change(client, path, before, before)
-        for earlier in _earlier(path):
-            if _becomes(client, earlier, before, name):
-                return Change(client, path, before, earlier)
-        return Change(client, path, before, without_server(client, before, name))
+        if name is not None:
+            _refuse_others(client, before, name)
+        names = tuple(each for each in ours(client, before) if name in {None, each})
+        after, is_restored = _taken_out(client, path, before, names)
+        kept = None if is_restored else keyless(client, before)
+        return Change(client, path, before, after, names, kept)
 
 
 def apply(change: Change) -> Path | None:
     """Write it, in one step and through links, with the file's own rights; returns the backup.
 
-    There is a backup, beside the file, wherever there was a file.
+    The backup is beside the file.
 
     Raises:
         ConfigUnwritable: it cannot be written, or is no longer as it was shown.
     """
-    path = change.path
+    path, backup = change.path, None
     try:
         with _placed(path):
             if _read(path) != change.before:
                 raise ConfigUnwritable(
                     "somebody else has just written it.", "Close the client and try again."
                 )
-        backup = None if change.before is None else _back_up(path, change.before)
+        backup = None if change.kept is None else _back_up(path, change.kept)
         if change.after is None:
-            path.unlink()
+            Path(os.path.realpath(path)).unlink()
         else:
             _write(path, change.after)
     except OSError as error:
+        if backup is not None:
+            backup.unlink()
         raise ConfigUnwritable(
             f"{path} cannot be written: {error.strerror or error}.",
             "Make it writable, or print the entry with --print and put it in yourself.",
@@ -122,6 +161,28 @@ def _refuse_others(client: Client, text: str, name: str) -> None:
         raise EntryTaken(
             f"its entry {name!r} is not rlm-mcp's.", "Choose another name with --name."
         )
+
+
+def _taken_out(
+    client: Client, path: Path, text: str | None, names: Sequence[str]
+) -> tuple[str | None, bool]:
+    """The text without those entries, and whether it is one that was there before them."""
+    is_restored = False
+    left = list(names)
+    while left and text is not None:
+        step = _step_back(client, path, text, left)
+        is_restored = step is not None
+        name, text = step or (left[-1], without_server(client, text, left[-1]))
+        left.remove(name)
+    return text, is_restored
+
+
+def _step_back(
+    client: Client, path: Path, text: str, names: Sequence[str]
+) -> tuple[str, str | None] | None:
+    """The entry that was put in last, and the text before it; None if others have written since."""
+    steps = ((name, earlier) for name in names for earlier in _earlier(path))
+    return next((step for step in steps if _becomes(client, step[1], text, step[0])), None)
 
 
 def _becomes(client: Client, earlier: str | None, now: str, name: str) -> bool:

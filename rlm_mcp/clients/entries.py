@@ -1,13 +1,17 @@
 """A client's file as text: the servers it names, and the text with ours put in or taken out."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlm_mcp.clients import splice, tables
-from rlm_mcp.clients.formats import Client, Server, server_of, shaped, slots
+from rlm_mcp.clients.formats import Client, Server, is_ours, server_of, shaped, slots
 from rlm_mcp.clients.jsonc import parse
+from rlm_mcp.clients.stars import starred
 
 INPUT = "${input:%s}"
+# Stands for what is left out; no file has it as a name, for JSON and TOML escape it.
+HOLE = "\0"
 
 
 def entries(client: Client, text: str) -> Mapping[str, Any]:
@@ -20,6 +24,59 @@ def entries(client: Client, text: str) -> Mapping[str, Any]:
     for key in client.key:
         found = found.get(key, {}) if isinstance(found, Mapping) else {}
     return found if isinstance(found, Mapping) else {}
+
+
+def ours(client: Client, text: str) -> dict[str, Server]:
+    """The servers that start rlm-mcp, under whatever name.
+
+    Raises:
+        ConfigUnreadable: the client could not read this text.
+    """
+    found = {name: server_of(client, entry) for name, entry in entries(client, text).items()}
+    return {name: server for name, server in found.items() if server and is_ours(server)}
+
+
+def excerpt(client: Client, text: str, names: Sequence[str], *, bare: bool = False) -> list[str]:
+    """The lines that show the entries of those names, with what is around them left out.
+
+    What is secret in them is starred out, unless `bare`, which has as many lines.
+
+    Raises:
+        ConfigUnreadable: the client could not read this text.
+    """
+    if not text.strip():
+        return []
+    there = entries(client, text)
+    shown = {each: there[each] if bare else starred(there[each]) for each in names if each in there}
+    if client.format == "toml":
+        blocks = [tables.put("", (*client.key, name), entry) for name, entry in shown.items()]
+        return "\n".join(blocks).splitlines()
+    value = _value(client, text)
+    pruned = _pruned(value, client.key, shown)
+    if client.asks and isinstance(value.get("inputs"), list):
+        ids = [input_id(name, variable) for name in shown for variable in _env(client, there[name])]
+        asked = [
+            each for each in value["inputs"] if isinstance(each, dict) and each.get("id") in ids
+        ]
+        pruned["inputs"] = [HOLE, *asked]
+    lines = json.dumps(pruned, indent=2, ensure_ascii=False).splitlines()
+    return [line for line in lines if json.dumps(HOLE) not in line]
+
+
+def keyless(client: Client, text: str) -> str:
+    """The text with stars for what is secret in entries of ours, and nothing else changed.
+
+    Raises:
+        ConfigUnreadable: the client could not read this text.
+    """
+    for name in ours(client, text):
+        entry = starred(entries(client, text)[name])
+        if client.format == "toml":
+            text = tables.put(text, (*client.key, name), entry)
+        else:
+            lenient = client.format == "jsonc"
+            text = splice.put(text, (*client.key, name), entry, comments=lenient)
+    return text
 
 
 def is_of_older(client: Client, text: str) -> bool:
@@ -72,9 +129,9 @@ def without_server(client: Client, text: str, name: str) -> str:
     if client.format == "toml":
         return tables.take(text, (*client.key, name))
     lenient = client.format == "jsonc"
-    server = server_of(client, entries(client, text).get(name))
+    env = _env(client, entries(client, text).get(name))
     text = splice.take(text, (*client.key, name), comments=lenient)
-    for variable in server.env if server and client.asks else ():
+    for variable in env if client.asks else ():
         asked = input_id(name, variable)
         text = splice.take(text, ("inputs",), comments=lenient, element=asked)
     return text
@@ -95,6 +152,20 @@ def _merged(
         return entry
     set_by_us = {name: entry[name] for name in slots(client) if name in entry}
     return {**entry, **old, **set_by_us}
+
+
+def _env(client: Client, entry: object) -> Mapping[str, str]:
+    server = server_of(client, entry)
+    return server.env if server else {}
+
+
+def _pruned(found: Any, keys: Sequence[str], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The objects on the way to the servers, so far as they are there, and those to be shown."""
+    if not keys:
+        return {HOLE: None, **shown}
+    below = found.get(keys[0]) if isinstance(found, Mapping) else None
+    rest = {keys[0]: _pruned(below, keys[1:], shown)} if isinstance(below, Mapping) else {}
+    return {HOLE: None, **rest}
 
 
 def _value(client: Client, text: str) -> Any:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from rlm_mcp.clients import NAME
 from rlm_mcp.clients.entries import with_server
 from rlm_mcp.clients.formats import Client, Server, client, clients, shaped
+from rlm_mcp.clients.stars import secret_names, starred
 from rlm_mcp.settings import DEFAULT_API_URL
 
 # Without an installation: uv's runner fetches the package of that name.
@@ -22,7 +23,7 @@ EXAMPLE = Server(
 def link(client: Client, server: Server = ANYWHERE, name: str = NAME) -> str | None:
     """The address that adds the server to that client at a click; None if there is no such thing.
 
-    Links travel, so secrets must not be in the server's variables.
+    Links travel, so there must be nothing `untold` in the server.
     """
     if client.link is None:
         return None
@@ -35,6 +36,12 @@ def link(client: Client, server: Server = ANYWHERE, name: str = NAME) -> str | N
         # It is a query in an address that is itself a query's value.
         named=quote(quote(named, safe=""), safe=""),
     )
+
+
+def untold(server: Server) -> list[str]:
+    """What of the server is secret, and belongs in no link: variables by name, its arguments."""
+    argv = list(server.argv)
+    return [*secret_names(server.env), *(["its command"] if starred(argv) != argv else [])]
 
 
 def table() -> list[str]:

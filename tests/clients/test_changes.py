@@ -1,5 +1,7 @@
 import json
+import os
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -174,13 +176,159 @@ def test_an_older_opencode_is_sent_to_its_own_format(files):
 def test_what_is_shown_is_the_change_without_the_values_of_secrets(files, golden):
     files.write(
         "cursor",
-        '{\n  "mcpServers": {\n    "a": {\n      "command": "x",\n'
-        '      "env": {"A_TOKEN": "t0p", "B": "${env:KEY}"}\n    }\n  }\n}\n',
+        '{\n  "mcpServers": {\n    "a": {"command": "x", "args": ["t0p"], "env": {"PIN": "t0p"}}\n'
+        "  } // t0p\n}\n",
     )
-    server = Server(SERVER.command, (), {"RLM_API_KEY": 'sk-"1', "RLM_MODEL": "qwen"})
+    env = {"RLM_API_URL": "http://me:t0p@host/v1", "RLM_API_KEY": 't0p"1', "RLM_MODEL": "qwen"}
 
-    shown = adding(client("cursor"), files.file("cursor"), "rlm", server).diff()
+    shown = adding(
+        client("cursor"), files.file("cursor"), "rlm", Server(SERVER.command, (), env)
+    ).diff()
 
     assert "t0p" not in shown
-    assert "sk-" not in shown
     golden("diff.txt", shown + "\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("cursor", '{"mcpServers": {"a": {"env": {"PIN": "t0p"}}, "rlm": {"command": "rlm-mcp"}}}'),
+        ("vscode", '{"inputs": [{"id": "t0p"}], "servers": {"a": {"args": ["t0p"]}}, "b": "t0p"}'),
+        ("codex", "t = 't0p'\n[mcp_servers]\na.env.PIN = 't0p'\nrlm = {command = 'rlm-mcp'}\n"),
+        ("codex", "t = 't0p'\n[mcp_servers.a]\nargs = ['t0p']\n"),
+    ],
+)
+def test_nothing_of_other_servers_is_shown_on_whatever_line_it_stands(files, name, text):
+    path = files.write(name, text)
+    added = adding(client(name), path, "rlm", SERVER, ("RLM_API_KEY",))
+
+    shown = added.diff()
+    shown_back = replace(added, before=added.after, after=added.before).diff()
+
+    assert SERVER.command in shown
+    assert SERVER.command in shown_back
+    assert "t0p" not in shown + shown_back
+
+
+def test_another_key_is_shown_as_a_change_though_both_are_stars(files):
+    put(files, server=Server(SERVER.command, (), {"RLM_API_KEY": "sk-1"}))
+    other = Server(SERVER.command, (), {"RLM_API_KEY": "sk-2"})
+
+    shown = adding(client("cursor"), files.file("cursor"), "rlm", other).diff()
+
+    assert [line for line in shown.splitlines() if line[0] != " "] == [
+        '-        "RLM_API_KEY": "********"',
+        '+        "RLM_API_KEY": "********"',
+    ]
+
+
+WITH_KEY = Server(SERVER.command, (), {"RLM_API_KEY": "sk-1", "RLM_ROOTS": "/code"})
+
+
+def holding(files, text):
+    return [
+        path
+        for path in files.home.rglob("*")
+        if path.is_file() and text in path.read_text(encoding="utf-8")
+    ]
+
+
+@pytest.mark.parametrize("name", ["cursor", "codex"])
+@pytest.mark.parametrize("others_write", [False, True])
+def test_taken_out_a_key_is_in_no_file_any_more(files, name, others_write):
+    start = "# mine\n[a]\n" if name == "codex" else THEIRS
+    path = files.write(name, start)
+    put(files, name, WITH_KEY)
+    put(files, name, Server(SERVER.command, (), WITH_KEY.env | {"RLM_ROOTS": "/other"}))
+    assert holding(files, "sk-1") == [path]
+    if others_write:
+        files.write(name, path.read_text(encoding="utf-8") + "\n")
+
+    change, backup = take(files, name)
+
+    assert holding(files, "sk-1") == []
+    assert (backup is None) == (not others_write)
+    if backup is not None:
+        kept = backup.read_text(encoding="utf-8")
+        assert kept == change.before.replace("sk-1", "********")
+
+
+def test_a_file_that_becomes_what_it_was_needs_no_backup(files):
+    path = files.write("cursor", THEIRS)
+    _, first = put(files)
+
+    _, second = take(files)
+
+    assert second is None
+    assert backups(path) == [first]
+
+
+def test_a_link_to_a_file_that_is_not_there_yet_is_a_link_to_it_in_the_end(files):
+    real = files.home / "dotfiles" / "mcp.json"
+    link = files.file("cursor")
+    link.parent.mkdir()
+    link.symlink_to(real)
+
+    put(files)
+    assert real.is_file()
+    take(files)
+
+    assert link.is_symlink()
+    assert not real.exists()
+
+
+def test_without_a_name_all_that_are_ours_go_and_the_file_is_what_it_was(files):
+    path = files.write("cursor", THEIRS)
+    for name in ("rlm", "big-reader"):
+        apply(adding(client("cursor"), path, name, SERVER))
+
+    change = removing(client("cursor"), path)
+    apply(change)
+
+    assert change.names == ("rlm", "big-reader")
+    assert path.read_text(encoding="utf-8") == THEIRS
+
+
+def test_with_a_name_the_others_that_are_ours_stay(files):
+    path = files.write("cursor", THEIRS)
+    for name in ("rlm", "big-reader"):
+        apply(adding(client("cursor"), path, name, SERVER))
+
+    apply(removing(client("cursor"), path, "rlm"))
+
+    assert list(json.loads(path.read_text(encoding="utf-8"))["mcpServers"]) == ["a", "big-reader"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a mode tells nothing there")
+@pytest.mark.parametrize(
+    ("mode", "server", "told"),
+    [
+        (0o644, WITH_KEY, ("RLM_API_KEY",)),
+        (0o640, WITH_KEY, ("RLM_API_KEY",)),
+        (0o600, WITH_KEY, ()),
+        (0o644, SERVER, ()),
+        (None, WITH_KEY, ()),
+    ],
+)
+def test_a_key_in_a_file_that_others_can_read_is_told(files, mode, server, told):
+    path = files.file("cursor")
+    if mode is not None:
+        files.write("cursor", THEIRS, mode=mode)
+
+    assert adding(client("cursor"), path, "rlm", server).exposed == told
+
+
+def test_a_file_that_cannot_be_written_leaves_no_backup_behind(files):
+    # A name so long that there is none for the file that is to take its place.
+    real = files.home / f"{'x' * 250}.json"
+    real.write_text(THEIRS, encoding="utf-8")
+    link = files.file("cursor")
+    link.parent.mkdir()
+    link.symlink_to(real)
+
+    with pytest.raises(ConfigUnwritable) as caught:
+        put(files)
+
+    assert caught.value.message.startswith(f"{link} cannot be written: ")
+    assert backups(link) == []
+    assert real.read_text(encoding="utf-8") == THEIRS

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from rlm_mcp.cli.install import install, uninstall
 from rlm_mcp.cli.main import _told
+from rlm_mcp.clients import changes
 from rlm_mcp.clients.check import findings
 from rlm_mcp.clients.formats import client, clients
 from rlm_mcp.clients.running import server_here
@@ -42,7 +43,8 @@ def run(command, *arguments):
 @pytest.fixture
 def used(files, monkeypatch):
     """A home in which Cursor, Codex and VS Code have been used."""
-    monkeypatch.delenv("RLM_ROOTS")
+    for name in ("RLM_ROOTS", "RLM_HOME", "RLM_CONFIG"):
+        monkeypatch.delenv(name)
     files.write("cursor", THEIRS)
     files.write("codex", CODEX)
     files.file("vscode").parent.mkdir(parents=True)
@@ -97,7 +99,9 @@ def test_a_key_is_printed_only_when_asked_for_and_never_shown_elsewhere(used, mo
     assert "sk-secret" not in silent.out + silent.err
     assert '"RLM_API_KEY": "${input:rlm-api-key}"' in silent.out
     assert json.loads(asked.out)["mcpServers"]["rlm"]["env"]["RLM_API_KEY"] == "sk-secret"
-    assert asked.err == ""
+    assert asked.err == (
+        "No link for a click: it would carry RLM_API_KEY, and links are kept and passed on.\n"
+    )
     assert "sk-secret" not in shown.out + shown.err
 
 
@@ -145,8 +149,93 @@ def test_what_cannot_work_is_refused_before_any_file_is_read(used, arguments, wo
     assert ran.out == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "carried"),
+    [
+        (["--env", "HF_TOKEN=hf-secret"], "HF_TOKEN"),
+        (
+            ["--env", "RLM_API_URL=http://me:hf-secret@host/v1", "--env", "A_KEY=k"],
+            "RLM_API_URL and A_KEY",
+        ),
+    ],
+)
+def test_there_is_no_link_that_would_carry_a_secret_and_the_reason_is_told(
+    files, arguments, carried
+):
+    ran = run(install, "cursor", "vscode", "zed", "--print", *arguments)
+
+    words = f"No link for a click: it would carry {carried}, and links are kept and passed on.\n"
+    assert ran.err == 2 * words
+    assert "hf-secret" in ran.out
+
+
+def test_what_the_environment_sets_comes_along_and_paths_become_absolute(used, monkeypatch):
+    monkeypatch.chdir(used.home)
+    Path("model.gguf").write_bytes(b"GGUF")
+    Path("c.toml").write_text('roots = "*"\n', encoding="utf-8")
+    monkeypatch.setenv("RLM_MODEL_PATH", "model.gguf")
+    monkeypatch.setenv("RLM_MODEL", "qwen")
+    monkeypatch.setenv("RLM_CONFIG", "c.toml")
+    monkeypatch.setenv("RLM_SUB_API_KEY", "sk-secret")
+
+    ran = run(install, "cursor", "--print")
+    shown = run(install, "cursor", "--dry-run")
+
+    assert json.loads(ran.out)["mcpServers"]["rlm"]["env"] == {
+        "RLM_MODEL_PATH": str(used.home / "model.gguf"),
+        "RLM_MODEL": "qwen",
+        "RLM_CONFIG": str(used.home / "c.toml"),
+    }
+    left_out = "RLM_SUB_API_KEY stays out of the files of Cursor. To write it there, readable:"
+    assert left_out in ran.err
+    assert shown.err == f"{left_out} --with-key\n"
+
+
+def test_a_misspelt_setting_in_the_environment_is_an_error_with_the_nearest(used, monkeypatch):
+    monkeypatch.setenv("RLM_APIURL", "http://localhost:8080/v1")
+
+    ran = run(install, "cursor", "--yes")
+
+    assert ran.code == 1
+    assert ran.err == "error: There is no setting RLM_APIURL.\nDid you mean RLM_API_URL?"
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("RLM_MODEL_PATH=none.gguf", ["none.gguf cannot be read: ", "org/repo:file.gguf"]),
+        ("RLM_MODEL_PATH=text.gguf", ["text.gguf is no GGUF file."]),
+        ("RLM_ROOTS=none", ["which does not exist.", "--env RLM_ROOTS=~/code"]),
+        ("RLM_CONFIG=none.toml", ["none.toml cannot be read: ", "RLM_CONFIG"]),
+    ],
+)
+def test_a_path_where_nothing_is_is_refused_before_any_file_is_read(
+    used, monkeypatch, given, words
+):
+    monkeypatch.chdir(used.home)
+    Path("text.gguf").write_text("text", encoding="utf-8")
+    before = snapshot(used.home)
+
+    ran = run(install, "cursor", "--yes", "--env", given)
+
+    assert ran.code == 1
+    assert all(word in ran.err for word in words)
+    assert ran.out == ""
+    assert snapshot(used.home) == before
+
+
+@pytest.mark.parametrize("value", ["${workspaceFolder}", "*"])
+def test_what_the_client_fills_in_stays(used, value):
+    ran = run(install, "vscode", "--print", "--env", f"RLM_ROOTS={value}")
+
+    assert json.loads(ran.out)["servers"]["rlm"]["env"] == {"RLM_ROOTS": value}
+
+
 def test_folders_become_absolute_for_a_client_starts_the_server_elsewhere(used, monkeypatch):
     monkeypatch.chdir(used.home)
+    for folder in ("code", "notes"):
+        Path(folder).mkdir()
     monkeypatch.setenv("RLM_ROOTS", os.pathsep.join(["code", "~/notes"]))
 
     ran = run(install, "cursor", "--print")
@@ -170,6 +259,112 @@ def test_one_broken_file_keeps_no_other_client_from_being_set_up(used):
     assert ran.code == 1
     assert f"Claude Desktop: {path}: line 1, column 2: a name" in ran.err
     assert "Cursor: " in ran.out
+
+
+def test_one_file_that_cannot_be_written_keeps_no_other_from_being_set_up_and_tried(used):
+    # A name so long that there is none for the file that is to take its place.
+    real = used.home / f"{'x' * 250}.json"
+    real.write_text("{}", encoding="utf-8")
+    used.file("cursor").unlink()
+    used.file("cursor").symlink_to(real)
+
+    ran = run(install, "cursor", "codex", "--yes")
+
+    assert ran.code == 1
+    assert f"Cursor: {used.file('cursor')} cannot be written: " in ran.err
+    assert real.read_text(encoding="utf-8") == "{}"
+    assert "rlm" in used.file("codex").read_text(encoding="utf-8")
+    assert "Started as a client would: " in ran.out
+    assert client("codex").after in ran.out
+    assert client("cursor").after not in ran.out
+
+
+def test_a_file_with_a_key_that_others_can_read_is_told_with_what_to_do(used, monkeypatch):
+    path = used.write("cursor", THEIRS, mode=0o644)
+    monkeypatch.setenv("RLM_API_KEY", "sk-secret")
+    monkeypatch.setenv("RLM_ROOTS", "*")
+
+    ran = run(install, "cursor", "--dry-run", "--with-key")
+
+    assert ran.err == (
+        f"{path} is to hold RLM_API_KEY, and other users may read it. To be its only reader:"
+        f" chmod 600 {path}\n"
+    )
+
+
+def with_entries(files, name, *entries, env=None):
+    """A client's file with servers of ours of those names; what it was before."""
+    path = files.file(name)
+    before = path.read_bytes()
+    for entry in entries:
+        server = server_here(env or {})
+        changes.apply(changes.adding(client(name), path, entry, server))
+    return before
+
+
+def test_without_a_name_every_entry_of_ours_is_found_shown_and_removed(used, golden):
+    before = with_entries(used, "cursor", "rlm", "big-reader", env={"RLM_API_KEY": "sk-secret"})
+    with_entries(used, "codex", "reader")
+
+    shown = run(uninstall, "--dry-run")
+    ran = run(uninstall, "--yes")
+
+    assert ran.code == 0
+    assert used.file("cursor").read_bytes() == before
+    assert "reader" not in used.file("codex").read_text(encoding="utf-8")
+    assert "sk-secret" not in "".join(map(str, snapshot(used.home).values()))
+    golden("uninstall.txt", neutral(shown.out, used))
+    assert ran.out == shown.out + (
+        "Cursor: written; the file is what it was before\n"
+        "Codex: written; the file is what it was before\n"
+    )
+
+
+def test_with_a_name_only_that_entry_goes_from_wherever_it_is(used):
+    with_entries(used, "cursor", "rlm", "big-reader")
+    with_entries(used, "codex", "rlm")
+    before = used.file("codex").read_bytes()
+
+    ran = run(uninstall, "--yes", "--name", "big-reader")
+
+    assert ran.code == 0
+    left = json.loads(used.file("cursor").read_text(encoding="utf-8"))["mcpServers"]
+    assert list(left) == ["a", "rlm"]
+    assert used.file("codex").read_bytes() == before
+
+
+def test_a_backup_says_that_our_keys_are_starred_out_in_it(used):
+    with_entries(used, "cursor", "rlm", env={"RLM_API_KEY": "sk-secret"})
+    path = used.file("cursor")
+    path.write_bytes(path.read_bytes() + b"\n")
+
+    ran = run(uninstall, "cursor", "--yes")
+
+    told = "Cursor: written; the file as it was, our keys starred out: "
+    assert f"{told}{path}{changes.BACKUP}" in ran.out
+    assert "sk-secret" not in "".join(map(str, snapshot(used.home).values()))
+
+
+def test_a_file_that_speaks_of_us_and_cannot_be_read_is_told_and_not_passed_over(used):
+    path = used.write("claude-desktop", '{"mcpServers": {"rlm": {"command": "/x/rlm-mcp"}')
+
+    ran = run(uninstall, "--yes")
+
+    assert ran.code == 1
+    assert f"Claude Desktop: {path}: line 1, " in ran.err
+    assert ran.out == ""
+
+
+def test_a_link_to_a_file_that_was_not_there_stays_when_the_file_goes(used):
+    real = used.home / "dotfiles" / "mcp.json"
+    used.file("vscode").symlink_to(real)
+    changes.apply(changes.adding(client("vscode"), used.file("vscode"), "rlm", server_here({})))
+
+    ran = run(uninstall, "vscode", "--yes")
+
+    assert "VS Code: file removed; there was none before\n" in ran.out
+    assert used.file("vscode").is_symlink()
+    assert not real.exists()
 
 
 def test_what_is_not_ours_is_neither_replaced_nor_removed(used):

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from rlm_mcp.clients.formats import Server, client, clients, server_of, shaped
-from rlm_mcp.clients.links import ANYWHERE, example, link, table
+from rlm_mcp.clients.links import ANYWHERE, example, link, table, untold
 
 ROOT = Path(__file__).parents[2]
 UPDATE_GOLDEN = bool(os.environ.get("RLM_UPDATE_GOLDEN"))
@@ -48,6 +48,22 @@ def test_a_link_is_plain_text_that_markdown_takes():
         address = link(client(name), AWKWARD)
         assert address.isascii()
         assert not set(address) & set(' ()<>|"')
+
+
+@pytest.mark.parametrize(
+    ("server", "secret"),
+    [
+        (ANYWHERE, []),
+        (AWKWARD, []),
+        (
+            Server("uvx", (), {"HF_TOKEN": "t", "RLM_API_URL": "http://u:p@host/v1"}),
+            ["HF_TOKEN", "RLM_API_URL"],
+        ),
+        (Server("uvx", ("--from", "rlm-mcp @ git+https://t0p@host/x.git"), {}), ["its command"]),
+    ],
+)
+def test_what_belongs_in_no_link_is_named(server, secret):
+    assert untold(server) == secret
 
 
 def test_the_table_is_the_one_agreed_on(golden):

@@ -139,7 +139,7 @@ class EmbeddedServer:
 
     async def _file(self) -> Path:
         """The model's file, downloaded if it is on the hub."""
-        found = await anyio.to_thread.run_sync(_locate, self.source)
+        found = await anyio.to_thread.run_sync(locate, self.source)
         if importlib.util.find_spec("xllamacpp") is None:
             raise ModelUnusable("RLM_MODEL_PATH is set, and llama.cpp is not installed.", _INSTALL)
         return found if isinstance(found, Path) else await self._fetch(*found)
@@ -238,8 +238,12 @@ class EmbeddedServer:
         return f": {' '.join(errors[0].split())}." if errors else "."
 
 
-def _locate(source: str) -> Path | tuple[str, str]:
-    """The file that is meant, or its repository on the hub and its name there."""
+def locate(source: str) -> Path | tuple[str, str]:
+    """The file that is meant, or its repository on the hub and its name there.
+
+    Raises:
+        ModelUnusable: it is neither.
+    """
     path = Path(source).expanduser()
     on_hub = _ON_HUB.fullmatch(source)
     is_within = _UPWARD.isdisjoint(source.replace(":", "/").split("/"))

@@ -204,11 +204,10 @@ def _file(client: "Client", machine: "Machine") -> "Path":
 
 
 def _warn(planned: "list[Change]", env: Mapping[str, str], secrets: tuple[str, ...]) -> None:
-    from rlm_mcp.settings import PREFIX, Settings
+    from rlm_mcp.clients.variables import has_roots
 
     due = [each for each in planned if not each.is_none]
-    settings = {name: value for name, value in env.items() if name.startswith(PREFIX)}
-    if due and Settings.load(settings).roots is None:
+    if due and not has_roots(env):
         click.echo(
             "RLM_ROOTS is not set: the server may load only from the folder that the client starts"
             " it in, and desktop clients start it in none.\nTo name folders:"

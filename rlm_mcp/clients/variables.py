@@ -57,6 +57,14 @@ def variables(
     return {name: _placed(name, value) for name, value in found.items()}
 
 
+def has_roots(written: Mapping[str, str]) -> bool:
+    """Whether these variables, or the settings file, tell a server what it may load."""
+    own = settings_file.own_path()
+    named = {CONFIG: str(own)} if own.is_file() else {}
+    settings = {name: value for name, value in written.items() if name.startswith(PREFIX)}
+    return Settings.load(named | settings).roots is not None
+
+
 def unwritten(environment: Mapping[str, str], written: Mapping[str, str]) -> tuple[str, ...]:
     """The keys that are set here and are not written."""
     return tuple(name for name in SECRETS if environment.get(name) and name not in written)
@@ -66,8 +74,9 @@ def _placed(name: str, value: str) -> str:
     """The value as it means the same from any folder."""
     if not value or FILLED_IN in value:
         return value
-    if name in PATHS or (name == MODEL and _absolute(value).is_file()):
-        return str(_absolute(value))
+    path = _absolute(value)
+    if name in PATHS or (name == MODEL and os.path.isfile(path)):  # noqa: PTH113 - never raises
+        return path
     if name == ROOTS and value != "*":
         return os.pathsep.join(_root(each) for each in value.split(os.pathsep) if each)
     return value
@@ -75,14 +84,13 @@ def _placed(name: str, value: str) -> str:
 
 def _root(folder: str) -> str:
     path = _absolute(folder)
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - never raises
         raise ArgumentInvalid(
             f"{ROOTS} names {path}, which does not exist.",
             f"Name folders that are there: --env {ROOTS}=~/code",
         )
-    return str(path)
+    return path
 
 
-def _absolute(path: str) -> Path:
-    # Unlike Path's own, it leaves the home of a user who does not exist as it stands.
-    return Path(os.path.expanduser(path)).absolute()  # noqa: PTH111
+def _absolute(path: str) -> str:
+    return str(Path(os.path.expanduser(path)).absolute())  # noqa: PTH111 - never raises

@@ -9,6 +9,7 @@ import anyio
 import pytest
 from click.testing import CliRunner
 
+from rlm_mcp import settings_file
 from rlm_mcp.cli.install import install, uninstall
 from rlm_mcp.cli.main import _told
 from rlm_mcp.clients import changes
@@ -189,6 +190,17 @@ def test_what_the_environment_sets_comes_along_and_paths_become_absolute(used, m
     left_out = "RLM_SUB_API_KEY stays out of the files of Cursor. To write it there, readable:"
     assert left_out in ran.err
     assert shown.err == f"{left_out} --with-key\n"
+
+
+def test_folders_that_the_users_settings_file_names_are_known(used):
+    own = settings_file.default_path()
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text('roots = "*"\n', encoding="utf-8")
+
+    ran = run(install, "cursor", "--dry-run")
+
+    assert own.is_relative_to(used.home)
+    assert ran.err == ""
 
 
 def test_a_misspelt_setting_in_the_environment_is_an_error_with_the_nearest(used, monkeypatch):

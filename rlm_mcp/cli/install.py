@@ -87,11 +87,11 @@ def install(
 @dry_option
 @click.option("--name", help="Only the server of that name.")
 def uninstall(*, names: tuple[str, ...], how: How | None, name: str | None) -> int:
-    """Take this server out of MCP clients again, whatever its name there.
+    """Take this server out of MCP clients again.
 
-    Without a CLIENT: out of all that have it. Only its own entries go, and no backup keeps their
-    keys; a file that has not changed since becomes byte for byte what it was. Exit codes as of
-    `install`.
+    Without a CLIENT: out of all that have it, whatever its name there. Only its own entries go, and
+    no backup keeps their keys; a file that has not changed since becomes byte for byte what it was.
+    Exit codes as of `install`.
     """
     from rlm_mcp.clients import changes, running
 

@@ -10,7 +10,7 @@ from rlm_mcp.clients.jsonc import parse
 from rlm_mcp.clients.stars import starred
 
 INPUT = "${input:%s}"
-# Stands for what is left out; no file has it as a name, for JSON and TOML escape it.
+# Stands for what is left out, so that what is around it has lines of its own.
 HOLE = "\0"
 
 
@@ -50,7 +50,7 @@ def excerpt(client: Client, text: str, names: Sequence[str], *, bare: bool = Fal
     shown = {each: there[each] if bare else starred(there[each]) for each in names if each in there}
     if client.format == "toml":
         blocks = [tables.put("", (*client.key, name), entry) for name, entry in shown.items()]
-        return "\n".join(blocks).splitlines()
+        return "\n".join(blocks).rstrip("\n").split("\n") if blocks else []
     value = _value(client, text)
     pruned = _pruned(value, client.key, shown)
     if client.asks and isinstance(value.get("inputs"), list):
@@ -59,7 +59,7 @@ def excerpt(client: Client, text: str, names: Sequence[str], *, bare: bool = Fal
             each for each in value["inputs"] if isinstance(each, dict) and each.get("id") in ids
         ]
         pruned["inputs"] = [HOLE, *asked]
-    lines = json.dumps(pruned, indent=2, ensure_ascii=False).splitlines()
+    lines = json.dumps(pruned, indent=2, ensure_ascii=False).split("\n")
     return [line for line in lines if json.dumps(HOLE) not in line]
 
 

@@ -23,9 +23,9 @@ EXAMPLE = Server(
 def link(client: Client, server: Server = ANYWHERE, name: str = NAME) -> str | None:
     """The address that adds the server to that client at a click; None if there is no such thing.
 
-    Links travel, so there must be nothing `untold` in the server.
+    Links travel, so there is none for a server with something that is best `untold`.
     """
-    if client.link is None:
+    if client.link is None or untold(server):
         return None
     entry = shaped(client, server)
     named = json.dumps({"name": name, **entry}, separators=(",", ":"))

@@ -210,6 +210,16 @@ def test_nothing_of_other_servers_is_shown_on_whatever_line_it_stands(files, nam
     assert "t0p" not in shown + shown_back
 
 
+@pytest.mark.parametrize("name", ["cursor", "codex"])
+def test_no_character_in_a_secret_moves_the_stars_to_another_line(files, name):
+    env = {"RLM_MODEL": "a\n\u2028b", "RLM_API_KEY": "t0p\n\u2028\x85\rt0p", "RLM_ROOTS": "/code"}
+
+    shown = adding(client(name), files.file(name), "rlm", Server("rlm-mcp", (), env)).diff()
+
+    assert "t0p" not in shown
+    assert "/code" in shown
+
+
 def test_another_key_is_shown_as_a_change_though_both_are_stars(files):
     put(files, server=Server(SERVER.command, (), {"RLM_API_KEY": "sk-1"}))
     other = Server(SERVER.command, (), {"RLM_API_KEY": "sk-2"})

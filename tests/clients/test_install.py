@@ -416,14 +416,17 @@ def test_added_twice_and_removed_everything_is_as_before(used):
     assert all(".before-rlm-mcp-" in path.name for path in after.keys() - before.keys())
 
 
-def test_a_server_that_does_not_start_from_what_was_written_fails_with_its_words(used):
+def test_a_server_that_does_not_start_fails_with_its_words_and_the_others_are_tried(used):
     broken = {"command": server_here({}).command, "args": [], "env": {"RLM_MODLE": "x"}}
     used.write("cursor", json.dumps({"mcpServers": {"rlm": broken}}))
 
-    ran = run(install, "cursor", "--yes")
+    ran = run(install, "cursor", "codex", "--yes")
 
     assert ran.code == 1
+    assert "Cursor: " in ran.err
     assert "There is no setting RLM_MODLE." in ran.err
+    assert "Started as a client would: " in ran.out
+    assert f"Codex: {client('codex').after}\n" in ran.out
 
 
 def test_the_words_of_help_are_those_agreed_on(golden):

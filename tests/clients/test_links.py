@@ -62,8 +62,9 @@ def test_a_link_is_plain_text_that_markdown_takes():
         (Server("uvx", ("--from", "rlm-mcp @ git+https://t0p@host/x.git"), {}), ["its command"]),
     ],
 )
-def test_what_belongs_in_no_link_is_named(server, secret):
+def test_what_belongs_in_no_link_is_named_and_keeps_there_from_being_one(server, secret):
     assert untold(server) == secret
+    assert (link(client("cursor"), server) is None) == bool(secret)
 
 
 def test_the_table_is_the_one_agreed_on(golden):

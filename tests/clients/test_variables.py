@@ -12,7 +12,18 @@ def of(environment, given=None, *, with_key=False):
     return variables(environment, given or {}, with_key=with_key)
 
 
-def test_every_setting_that_is_set_comes_along_but_the_keys():
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "me"))
+    (tmp_path / "me" / "code").mkdir(parents=True)
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    (tmp_path / "c.toml").write_text("max_turns = 7\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_every_setting_that_is_set_comes_along_but_the_keys(here):
     environment = {
         "RLM_MODEL": "qwen",
         "RLM_SUB_MODEL": "small",
@@ -20,8 +31,8 @@ def test_every_setting_that_is_set_comes_along_but_the_keys():
         "RLM_SANDBOX": "plain",
         "RLM_MAX_TURNS": "7",
         "RLM_SECRETS": "1",
-        "RLM_TOKEN_FILE": str(Path("tokens").absolute()),
-        "RLM_CONFIG": os.devnull,
+        "RLM_TOKEN_FILE": str(here / "tokens"),
+        "RLM_CONFIG": str(here / "c.toml"),
     }
     keys = {"RLM_API_KEY": "sk-1", "RLM_SUB_API_KEY": "sk-2"}
     others = {"PATH": "/bin", "HF_TOKEN": "hf-1", "RLM_API_URL": ""}
@@ -82,29 +93,19 @@ def test_an_address_with_a_password_comes_along_only_if_said_so(name, value):
     assert of({name: value}, {name: "http://host/v1"}) == {name: "http://host/v1"}
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "me"))
-    (tmp_path / "me" / "code").mkdir(parents=True)
-    (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    (tmp_path / "c.toml").write_text("max_turns = 7\n", encoding="utf-8")
-    return tmp_path
-
-
 @pytest.mark.parametrize(
-    ("name", "value", "path"),
+    ("name", "value", "paths"),
     [
-        ("RLM_ROOTS", os.pathsep.join([".", "~/code"]), os.pathsep.join(["{here}", "{me}/code"])),
-        ("RLM_MODEL_PATH", "model.gguf", "{here}/model.gguf"),
-        ("RLM_CONFIG", "c.toml", "{here}/c.toml"),
-        ("RLM_HOME", "not/there/yet", "{here}/not/there/yet"),
-        ("RLM_HOME", "~/data", "{me}/data"),
-        ("RLM_TOKEN_FILE", "tokens", "{here}/tokens"),
+        ("RLM_ROOTS", os.pathsep.join([".", "~/code"]), ["", "me/code"]),
+        ("RLM_MODEL_PATH", "model.gguf", ["model.gguf"]),
+        ("RLM_CONFIG", "c.toml", ["c.toml"]),
+        ("RLM_HOME", "not/there/yet", ["not/there/yet"]),
+        ("RLM_HOME", "~/new", ["me/new"]),
+        ("RLM_TOKEN_FILE", "tokens", ["tokens"]),
     ],
 )
-def test_a_path_becomes_absolute_be_it_set_or_given(here, name, value, path):
-    expected = {name: path.format(here=here, me=here / "me")}
+def test_a_path_becomes_absolute_be_it_set_or_given(here, name, value, paths):
+    expected = {name: os.pathsep.join(str(here / path) for path in paths)}
 
     assert of({name: value}) == expected
     assert of({}, {name: value}) == expected

@@ -34,6 +34,7 @@
     ├── RunError
     │   ├── UnknownRun          no such run in the journal
     │   ├── RunInterrupted      the process that ran it has ended
+    │   ├── RunElsewhere        another process works on it, or has its session
     │   ├── RunBroken           a fault of ours ended it
     │   └── JournalFailed       the journal cannot be written or read
     └── ClientError
@@ -232,6 +233,10 @@ class UnknownRun(RunError):
 
 class RunInterrupted(RunError):
     """The process that ran it ended before the run did."""
+
+
+class RunElsewhere(RunError):
+    """Another process works on it, or has its session."""
 
 
 class RunBroken(RunError):

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+import anyio
 import anyio.to_thread
 
 from rlm_mcp.engine.ledger import Ledger
@@ -14,14 +16,25 @@ from rlm_mcp.engine.ports import Question
 from rlm_mcp.engine.route import Route
 from rlm_mcp.engine.session import Session
 from rlm_mcp.engine.shape import Shape
-from rlm_mcp.errors import ArgumentInvalid, RlmError, UnknownRun
-from rlm_mcp.events import CallEnded, Event, RunEnded, RunResumed, RunStarted
+from rlm_mcp.errors import (
+    ArgumentInvalid,
+    EndpointError,
+    JournalFailed,
+    RlmError,
+    RunElsewhere,
+    TooManySessions,
+    UnknownRun,
+)
+from rlm_mcp.events import CallEnded, Event, RunEnded, RunFailed, RunResumed, RunStarted
 from rlm_mcp.llm.models import ModelPair
 from rlm_mcp.runs.jobs import Job
 from rlm_mcp.runs.journal import Recorded, RunRow
-from rlm_mcp.runs.owner import is_elsewhere
+from rlm_mcp.runs.standing import may_go_on
 from rlm_mcp.service import Service
-from rlm_mcp.types import RESUMABLE, Answer, Budget, ContextInfo
+from rlm_mcp.types import Answer, Budget, ContextInfo
+
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 60.0
 
 
 async def resume(
@@ -30,7 +43,7 @@ async def resume(
     cost_left: float | None = None,
     models: ModelPair | None = None,
 ) -> Job | None:
-    """Go on with an interrupted run, or one that lost its endpoint or its journal.
+    """Go on with an interrupted run, or one that lost its server, its endpoint or its journal.
 
     None if it has ended otherwise. One at work here, or ended here otherwise, is given as it is.
     Its code runs again from the start, in a REPL without variables of earlier questions, on the
@@ -41,7 +54,8 @@ async def resume(
 
     Raises:
         UnknownRun: the journal has none of that id.
-        ArgumentInvalid: another process has it, or nothing of it was recorded.
+        RunElsewhere: another process has it.
+        ArgumentInvalid: nothing of it was recorded.
         UnknownContext: a text it was asked about is no longer there.
         EndpointError: no model answers.
         TooManySessions: its session cannot be opened again for now.
@@ -54,8 +68,8 @@ async def resume(
         ending = await service.journal.ending(run_id)
         if ending is not None and not may_go_on(ending.event):
             return None
-        if is_elsewhere(row):
-            raise ArgumentInvalid(
+        if await service.holds.is_elsewhere(row.session):
+            raise RunElsewhere(
                 f"Run {run_id} is in the hands of another server process ({row.pid}).",
                 "Go on with it there, or stop that process first.",
             )
@@ -63,13 +77,30 @@ async def resume(
 
 
 async def resume_all(service: Service) -> None:
-    """Go on with all interrupted runs; of one that cannot, `resume` tells why when it is asked."""
-    for row in await service.journal.unfinished():
-        if not is_elsewhere(row) and service.jobs.find(row.id) is None:
-            try:
-                await resume(service, row.id)
-            except RlmError:
-                continue
+    """Go on with all runs that lost their server, however that ended.
+
+    What only waits for something is tried again until it goes on: for the endpoint, for room for
+    its session, for the process that has it. Of a run that cannot go on `resume` tells why when it
+    is asked.
+    """
+    left: list[str] = []
+    with suppress(JournalFailed):  # who asks for a run is told so
+        left = [row.id for row in await service.journal.unfinished()]
+    wait_s = FIRST_WAIT_S
+    while left := [run_id for run_id in left if not await _is_settled(service, run_id)]:
+        await anyio.sleep(wait_s)
+        wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+async def _is_settled(service: Service, run_id: str) -> bool:
+    """Whether the run goes on, or never will."""
+    try:
+        await resume(service, run_id)
+    except (EndpointError, RunElsewhere, TooManySessions):
+        return False
+    except RlmError:
+        return True
+    return True
 
 
 async def _row(service: Service, run_id: str, job: Job | None) -> RunRow:
@@ -81,11 +112,6 @@ async def _row(service: Service, run_id: str, job: Job | None) -> RunRow:
         raise ArgumentInvalid(
             f"Nothing of run {run_id} could be recorded.", "Ask again with rlm_query."
         ) from None
-
-
-def may_go_on(ending: Event) -> bool:
-    """Whether a run that ended so was stopped from outside."""
-    return isinstance(ending, RunEnded) and ending.stopped_by in RESUMABLE
 
 
 async def recorded_answer(service: Service, run_id: str) -> Answer:
@@ -201,6 +227,8 @@ def seconds_at_work(recorded: Sequence[Recorded]) -> float:
         match each.event:
             case RunResumed(node=""):
                 pass
+            case RunFailed(node=""):  # it goes on only if it was answered nothing
+                seconds = 0.0
             case RunEnded(node="") as end:
                 seconds = max(0.0, end.seconds - end.waited_s)
             case _:

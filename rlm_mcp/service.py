@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,18 +26,19 @@ from rlm_mcp.engine.shape import Shape
 from rlm_mcp.errors import (
     JournalFailed,
     RlmError,
-    RunInterrupted,
+    RunElsewhere,
     TooManySessions,
 )
-from rlm_mcp.events import Event, RunEnded, RunFailed
+from rlm_mcp.events import Event
 from rlm_mcp.llm.models import ModelPair, Models
 from rlm_mcp.protocols import Sink
 from rlm_mcp.repl.local import LocalBackend
 from rlm_mcp.runs.costs import Costs, costs
 from rlm_mcp.runs.jobs import Job, Jobs
-from rlm_mcp.runs.journal import FILE, Journal, RunRow
-from rlm_mcp.runs.owner import is_elsewhere
+from rlm_mcp.runs.journal import FILE, Journal
+from rlm_mcp.runs.owner import FOLDER, Holds
 from rlm_mcp.runs.pages import Trace
+from rlm_mcp.runs.standing import RunView, ended_view, interrupted_view
 from rlm_mcp.runs.status import RunStatus
 from rlm_mcp.runs.trace import trace
 from rlm_mcp.settings import Settings
@@ -70,22 +71,6 @@ class Query:
     schema: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """A run as a caller sees it: `answer` or `error` once it ended, `line` is what it does now."""
-
-    run_id: str
-    session: str
-    answer: Answer | None = None
-    error: RlmError | None = None
-    line: str | None = None
-
-    @property
-    def running(self) -> bool:
-        """Whether it still works."""
-        return self.answer is None and self.error is None
-
-
 @dataclass(slots=True)
 class Service:
     """Made by `open_service`. Every method may be used by many tasks at once."""
@@ -96,6 +81,7 @@ class Service:
     models: Models
     backend: LocalBackend
     jobs: Jobs
+    holds: Holds
     _sessions: dict[str, Session] = field(default_factory=dict)
     _minting: anyio.Lock = field(default_factory=anyio.Lock)
 
@@ -112,6 +98,7 @@ class Service:
 
         Raises:
             TooManySessions: as many are open as settings allow.
+            RunElsewhere: another process has it.
         """
         async with self._minting:
             if handle not in self._sessions and len(self._sessions) >= self.settings.max_sessions:
@@ -120,7 +107,14 @@ class Service:
                     "Go on in one of them, wait for one to expire, or raise RLM_MAX_SESSIONS.",
                 )
             if handle not in self._sessions:
-                self._sessions[handle] = Session(handle, await self.journal.claim(handle))
+                await self.holds.take(handle)
+                try:
+                    epoch = await self.journal.claim(handle)
+                except BaseException:
+                    with anyio.CancelScope(shield=True):
+                        await self.holds.drop(handle)
+                    raise
+                self._sessions[handle] = Session(handle, epoch)
             return self.session(handle)
 
     def session(self, handle: str) -> Session:
@@ -145,9 +139,11 @@ class Service:
         if self._sessions.pop(handle, None) is not None:
             # In this order: a run at work would open a REPL that nobody ends.
             with anyio.move_on_after(STOP_S, shield=True):
-                await self.jobs.stop(handle)
+                await self.jobs.stop("cancelled", handle)
             with anyio.move_on_after(CLOSE_S, shield=True):
                 await self.backend.close(handle)
+            with anyio.CancelScope(shield=True):
+                await self.holds.drop(handle)
 
     async def load(
         self,
@@ -289,24 +285,29 @@ class Service:
         if session is not None:
             session.used_at = anyio.current_time()
         if isinstance(outcome, RlmError):
-            return RunView(run_id, job.session, error=outcome)
-        return RunView(run_id, job.session, answer=outcome, line=job.status.line())
+            return RunView(run_id, job.session, error=outcome, may_go_on=job.may_go_on)
+        is_open, line = session is not None, job.status.line()
+        return RunView(run_id, job.session, answer=outcome, line=line, is_open=is_open)
 
     async def cancel(self, run_id: str) -> RunView:
         """Stop a run of this process and give its best answer; an ended one is left as it is.
 
         Raises:
             UnknownRun: the journal has none of that id.
+            RunElsewhere: another process works on it.
         """
         job = self.jobs.find(run_id)
         if job is not None:
             job.cancel()
             await job.ended.wait()
-        return await self.view(run_id)
-
-    async def stop_runs(self) -> None:
-        """Cancel all runs and wait until they have written down the best they had."""
-        await self.jobs.stop()
+        view = await self.view(run_id)
+        if view.running:
+            pid = (await self.journal.run(run_id)).pid
+            raise RunElsewhere(
+                f"Run {run_id} is at work in another server process ({pid}).",
+                "Cancel it from the client that asked, or end that process.",
+            )
+        return view
 
     async def costs(self, scope: CostScope, key: str | None = None) -> Costs:
         """What a run, a session, a day or everything has used. See `runs.costs`."""
@@ -315,8 +316,10 @@ class Service:
     async def trace(
         self, run_id: str, page: int = 1, detail: Detail = "turns", call: str | None = None
     ) -> Trace:
-        """A page of a run's trace. See `runs.trace`."""
-        return await trace(self.journal, run_id, page, detail, call)
+        """A page of a run's trace, which says of its end what `view` does. See `runs.trace`."""
+        found = await trace(self.journal, run_id, page, detail, call)
+        view = await self.view(run_id)
+        return replace(found, run=replace(found.run, phase=view.phase))
 
     async def reap(self) -> None:
         """End sessions that are idle for longer than settings allow, for ever."""
@@ -332,6 +335,7 @@ class Service:
         while True:
             # A journal that cannot be read now can be next time; nothing is removed unasked.
             with suppress(JournalFailed):
+                await self.holds.sweep()
                 await self.journal.expire(self.settings.keeping_runs)
                 cited = await self.journal.cited()
                 cited |= {info.id for each in self.sessions for info in each.contexts}
@@ -343,19 +347,17 @@ class Service:
         row = await self.journal.run(run_id)
         ending = await self.journal.ending(run_id)
         if ending is not None:
-            return _ended_view(row, ending.event)
-        if is_elsewhere(row):
+            return ended_view(row, ending.event, is_open=row.session in self._sessions)
+        if await self.holds.is_elsewhere(row.session):
             return RunView(run_id, row.session, line="at work in another server process")
-        gone = RunInterrupted(
-            f"Run {run_id} was interrupted: the server that ran it has ended.",
-            "get_answer with resume=true goes on where it was; get_trace shows how far it came.",
-        )
-        return RunView(run_id, row.session, error=gone)
+        return interrupted_view(row)
 
 
 @asynccontextmanager
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """A service with its journal, models and REPLs; on leaving, nothing of it lives on.
+
+    Runs that are still at work then are stopped with the best they have, and may go on later.
 
     Raises:
         JournalFailed: the data folder cannot be used.
@@ -365,33 +367,20 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         Journal.open(home / FILE) as journal,
         LocalBackend(home / "cache", settings.sandbox) as backend,
         Models(settings) as models,
+        Holds(home / FOLDER) as holds,
         background() as tasks,
     ):
-        service = Service(settings, ContextStore(home), journal, models, backend, Jobs(tasks))
+        jobs = Jobs(tasks)
+        service = Service(settings, ContextStore(home), journal, models, backend, jobs, holds)
         tasks.start_soon(service.reap)
         tasks.start_soon(service.expire)
-        yield service
+        try:
+            yield service
+        finally:
+            with anyio.move_on_after(CLOSE_S, shield=True):
+                await jobs.stop("server")
 
 
 def _origin(sources: Sequence[str]) -> str:
     """The same for every way to write the same places."""
     return "\n".join(str(Path(source).expanduser().resolve()) for source in sources)
-
-
-def _ended_view(row: RunRow, event: Event) -> RunView:
-    if isinstance(event, RunFailed):
-        return RunView(row.id, row.session, error=RlmError(event.message, event.hint))
-    assert isinstance(event, RunEnded)
-    answer = Answer(
-        run_id=row.id,
-        text=event.answer,
-        stopped_by=event.stopped_by,
-        citations=event.citations,
-        root=event.root,
-        sub=event.sub,
-        turns=event.turns,
-        seconds=event.seconds,
-        notes=event.notes,
-        conduct=event.conduct,
-    )
-    return RunView(row.id, row.session, answer=answer)

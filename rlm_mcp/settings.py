@@ -138,7 +138,7 @@ class Settings(BaseModel):
         default=45.0, ge=0, description="How long `rlm_query` waits before it hands out a run id."
     )
     resume: bool = Field(
-        default=False, description="At start, go on with runs that a crash has interrupted."
+        default=False, description="At start, go on with runs whose server crashed or was ended."
     )
     session_ttl_s: float = Field(
         default=3600.0, gt=0, description="Idle time after which a session ends."

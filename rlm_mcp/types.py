@@ -198,9 +198,10 @@ StoppedBy = Literal[
     "cancelled",
     "endpoint",
     "journal",
+    "server",
 ]
 # What stops a run through no limit of its own and nobody's will: it can go on where it was.
-RESUMABLE: frozenset[StoppedBy] = frozenset({"endpoint", "journal"})
+RESUMABLE: frozenset[StoppedBy] = frozenset({"endpoint", "journal", "server"})
 
 
 @dataclass(frozen=True, slots=True)

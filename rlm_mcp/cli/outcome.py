@@ -62,7 +62,7 @@ def _exit_code(answer: Answer) -> int:
             return ANSWERED
         case "cancelled":
             return INTERRUPTED
-        case "endpoint" | "journal":
+        case "endpoint" | "journal" | "server":
             return FAILED
         case _:
             return SPENT

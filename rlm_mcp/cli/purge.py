@@ -11,7 +11,7 @@ import click
 from rlm_mcp.settings import Settings
 from rlm_mcp.words import count, size
 
-FOLDERS = ("contexts", "endpoints", "models", "cache")
+FOLDERS = ("contexts", "endpoints", "models", "cache", "sessions")
 BESIDE = ("", "-wal", "-shm", "-journal")
 
 

@@ -96,6 +96,7 @@ STOPPED = {
     "cancelled": f"interrupted; {BEST}",
     "endpoint": f"the model endpoint failed; {BEST}",
     "journal": f"the run could not be recorded any more; {BEST}",
+    "server": f"the process that worked on it was ended; {BEST}",
 }
 
 

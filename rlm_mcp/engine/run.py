@@ -40,9 +40,9 @@ class Run:
         calls.outage.has_answers = calls.past.has_answers
         calls.outage.give_up = self._lose_endpoint
 
-    def cancel(self) -> None:
-        """End the run now; `answer` still returns the best there is."""
-        self._stop("cancelled")
+    def cancel(self, by: StoppedBy = "cancelled") -> None:
+        """End the run now, for that reason; `answer` still returns the best there is."""
+        self._stop(by)
 
     def lose_journal(self, error: RlmError) -> None:
         """End the run now, because what it does can be kept no more; `answer` returns as above."""

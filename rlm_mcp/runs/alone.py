@@ -1,8 +1,8 @@
-"""Whether any other process has a journal open, and a hold on it that lets none in."""
+"""Locks that the system drops with the process that holds them, and a journal kept to oneself."""
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 from rlm_mcp.errors import JournalFailed
@@ -10,13 +10,33 @@ from rlm_mcp.errors import JournalFailed
 TAKEN = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
+def locked(path: Path, mode: str = "MEMORY", timeout_s: float = 0.0) -> sqlite3.Connection | None:
+    """A connection that keeps all others out of a file until it is closed; None if one is in it.
+
+    SQLite knows how to lock a file on each system, for processes as for the tasks of one. The file
+    is made if it is not there; `mode` is how its changes are journaled.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened, or is none of SQLite's.
+    """
+    db = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute(f"PRAGMA journal_mode = {mode}").fetchall()
+        db.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error as error:
+        db.close()
+        if getattr(error, "sqlite_errorcode", None) in TAKEN:
+            return None
+        raise
+    return db
+
+
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Keep a journal to oneself for the length of the block; one that is not there needs no hold.
 
-    SQLite leaves write-ahead logging only where one connection is left, and the system drops the
-    locks of a process that died: so this tells who is there now. A file that is no journal can be
-    at work for nobody.
+    SQLite leaves write-ahead logging only where one connection is left: so this tells who is there
+    now. A file that is no journal can be at work for nobody.
 
     Raises:
         JournalFailed: another process has it open.
@@ -24,16 +44,18 @@ def held(path: Path) -> Iterator[None]:
     if not path.exists():
         yield
         return
-    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as db:
-        try:
-            db.execute("PRAGMA journal_mode = DELETE").fetchall()
-            db.execute("BEGIN EXCLUSIVE")
-        except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", None) in TAKEN:
-                raise JournalFailed(
-                    "An rlm-mcp process is at work in this data folder.",
-                    "End it (close the MCP client, or stop rlm-mcp serve), then try again.",
-                ) from error
+    try:
+        db = locked(path, "DELETE")
+    except sqlite3.DatabaseError:
+        with nullcontext():
+            yield
+        return
+    if db is None:
+        raise JournalFailed(
+            "An rlm-mcp process is at work in this data folder.",
+            "End it (close the MCP client, or stop rlm-mcp serve), then try again.",
+        )
+    with closing(db):
         yield
 
 

@@ -8,8 +8,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from rlm_mcp.errors import RlmError, RunBroken
+from rlm_mcp.runs.standing import may_go_on
 from rlm_mcp.runs.status import RunStatus
-from rlm_mcp.types import RESUMABLE, Answer
+from rlm_mcp.types import Answer, StoppedBy
 
 KEEP_ENDED = 100
 
@@ -18,19 +19,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Job:
-    """One run of this process. `outcome` is None while it works."""
+    """One run of this process. `outcome` is None while it works; `stop` ends it, and says why."""
 
     run_id: str
     session: str
     status: RunStatus
-    cancel: Callable[[], None]
+    stop: Callable[[StoppedBy], None]
     outcome: Answer | RlmError | None = None
     ended: anyio.Event = field(default_factory=anyio.Event)
 
     @property
     def may_go_on(self) -> bool:
         """Whether it was stopped by what it did not do itself: it can be resumed."""
-        return isinstance(self.outcome, Answer) and self.outcome.stopped_by in RESUMABLE
+        return may_go_on(self.outcome)
+
+    def cancel(self) -> None:
+        """End it because whoever asked wants no answer any more."""
+        self.stop("cancelled")
 
     async def wait(self, seconds: float) -> Answer | RlmError | None:
         """The outcome, None if there is none within `seconds`."""
@@ -64,11 +69,11 @@ class Jobs:
         working = [job for job in self._jobs.values() if job.outcome is None]
         return [job for job in working if session in {None, job.session}]
 
-    async def stop(self, session: str | None = None) -> None:
-        """Cancel the runs at work, and wait until they have written down the best they had."""
+    async def stop(self, by: StoppedBy, session: str | None = None) -> None:
+        """End the runs at work, and wait until they have written down the best they had."""
         working = self.working(session)
         for job in working:
-            job.cancel()
+            job.stop(by)
         for job in working:
             await job.ended.wait()
 

@@ -41,6 +41,11 @@ AND seq IN (1, (SELECT max(seq) FROM events WHERE run = ?1))
 NEWEST = """
 SELECT * FROM runs WHERE :session IS NULL OR session = :session ORDER BY started DESC LIMIT :limit
 """
+UNFINISHED = """
+SELECT * FROM runs WHERE phase = 'running' OR phase = 'done' AND (
+    SELECT json_extract(record, '$.stopped_by') FROM events WHERE run = id ORDER BY seq DESC LIMIT 1
+) = 'server' ORDER BY started
+"""
 STARTS = "SELECT seq, at, record FROM runs JOIN events ON run = id AND seq = 1"
 ENDING = """
 SELECT seq, at, record FROM (
@@ -129,9 +134,12 @@ class Journal:
         return bool(await self._read(asked, (run.session, run.started)))
 
     async def unfinished(self) -> list[RunRow]:
-        """The runs without an end, the oldest first: at work in some process, or interrupted."""
-        rows = await self._read("SELECT * FROM runs WHERE phase = 'running' ORDER BY started", ())
-        return [RunRow(*row) for row in rows]
+        """The runs that their server did not bring to an end, the oldest first.
+
+        Those at work in some process are among them; those that the end of their server stopped
+        have an answer, the best they had.
+        """
+        return [RunRow(*row) for row in await self._read(UNFINISHED, ())]
 
     async def run(self, run_id: str) -> RunRow:
         """One run.

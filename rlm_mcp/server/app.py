@@ -1,4 +1,4 @@
-"""What all calls of one server share: the service, opened by the first call that needs it."""
+"""What all calls of one server share: the service, opened by the first that needs it."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -13,6 +13,7 @@ from rlm_mcp.errors import RlmError
 from rlm_mcp.server.access import Caller
 from rlm_mcp.server.sessions import Request, Sessions, of_principal, transport_key
 from rlm_mcp.settings import Settings
+from rlm_mcp.tasks import background
 
 if TYPE_CHECKING:
     from rlm_mcp.server.users import User
@@ -65,9 +66,7 @@ class App:
             JournalFailed: the data folder cannot be used.
             SettingsInvalid: a setting can never work.
         """
-        if not self._wanted:
-            self._wanted = True
-            self.tasks.start_soon(self._hold)
+        self.open()
         await self._opened.wait()
         if self._failure is not None:
             raise self._failure
@@ -84,9 +83,19 @@ class App:
         if self.sessions.implied(key) is not None:
             await self.sessions.end(await self.service(), key)
 
-    async def close(self) -> None:
-        """End all runs and REPLs, within `CLOSE_S` seconds."""
+    def open(self) -> None:
+        """Open the service, if nobody has yet."""
+        if not self._wanted:
+            self._wanted = True
+            self.tasks.start_soon(self._hold)
+
+    def leave(self) -> None:
+        """Begin to end all runs and REPLs."""
         self._closing.set()
+
+    async def close(self) -> None:
+        """End all runs and REPLs, within `CLOSE_S` seconds; runs can be resumed later."""
+        self.leave()
         if self._wanted:
             await self._closed.wait()
 
@@ -105,11 +114,11 @@ class App:
                     self._service = service
                     service.models.wait_s = self.settings.wait_s
                     self._opened.set()
-                    if self.settings.resume:
-                        await resume_all(service)
-                    await self._closing.wait()
+                    async with background() as tasks:
+                        if self.settings.resume:
+                            tasks.start_soon(resume_all, service)
+                        await self._closing.wait()
                     scope.deadline = anyio.current_time() + CLOSE_S
-                    await service.stop_runs()
             except RlmError as error:
                 self._failure = error
             finally:
@@ -122,6 +131,8 @@ async def open_app(settings: Settings, share: Share | None = None) -> AsyncItera
     """An app; on leaving, nothing of its service lives on."""
     async with anyio.create_task_group() as tasks:
         app = App(settings, tasks, share)
+        if settings.resume:
+            app.open()
         try:
             yield app
         finally:

@@ -70,21 +70,21 @@ async def serve_http(
         listener.listen(BACKLOG)
         async with open_app(settings, _share if auth else None) as app:
             guarded = _guarded(app, auth, security)
-            ended_by = await _serve(guarded, listener, announce, shared=auth is not None)
+            ended_by = await _serve(guarded, listener, announce, app)
     if ended_by is not None:
         raise SystemExit(128 + ended_by)
 
 
 async def _serve(
-    app: ASGIApp, listener: socket, announce: Callable[[str], None], *, shared: bool
+    guarded: ASGIApp, listener: socket, announce: Callable[[str], None], app: App
 ) -> signal.Signals | None:
-    """Serve until a signal, which is returned."""
+    """Serve until a signal, which is returned; who waits for a run is told of its end by then."""
     limits: dict[str, Any] = {
         "limit_concurrency": MOST_CONNECTIONS,
         "h11_max_incomplete_event_size": MOST_HEAD_BYTES,
     }
     config = uvicorn.Config(
-        app,
+        guarded,
         http="h11",  # it bounds the head of a request
         ws="none",
         proxy_headers=False,
@@ -93,11 +93,11 @@ async def _serve(
         access_log=False,
         lifespan="on",
         timeout_graceful_shutdown=GRACE_S,
-        **(limits if shared else {}),
+        **(limits if app.share is not None else {}),
     )
     server = _Uvicorn(config)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_stop_by_signal, server)
+        tasks.start_soon(_stop_by_signal, server, app)
         host, port = listener.getsockname()[:2]
         announce(f"http://{bracketed(host)}:{port}{PATH}")
         await server.serve(sockets=[listener])
@@ -134,12 +134,13 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-async def _stop_by_signal(server: _Uvicorn) -> None:
+async def _stop_by_signal(server: _Uvicorn, app: App) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             server.force_exit = server.should_exit
             server.should_exit = True
             server.ended_by = number
+            app.leave()
 
 
 def _share(service: "Service") -> "AbstractAsyncContextManager[Callable[[Request], User]]":

@@ -14,6 +14,7 @@ from rlm_mcp.words import clip_json, within
 if TYPE_CHECKING:
     from rlm_mcp.runs.costs import Spent
     from rlm_mcp.runs.pages import Trace
+    from rlm_mcp.runs.standing import RunView
 
 How = Literal["added", "changed", "removed"]
 
@@ -49,8 +50,11 @@ def uncited(answer: Answer, listed: int) -> list[str]:
     return [f"{listed} of {count} citations are listed; {call} ends with all of them."]
 
 
-def next_after(answer: Answer, *, cut: bool) -> str | None:
-    """What to call after a run that has ended, None if nothing is left to get."""
+def next_after(answer: Answer, *, cut: bool, is_open: bool) -> str | None:
+    """What to call after a run that has ended, None if nothing is left to get.
+
+    `is_open`: its session is, so a question asked in it sees the variables.
+    """
     told = []
     if cut:
         told.append(
@@ -65,22 +69,35 @@ def next_after(answer: Answer, *, cut: bool) -> str | None:
             told.append(_resumed(answer.run_id, "the endpoint answers"))
         case "journal":
             told.append(_resumed(answer.run_id, "the journal can be written"))
+        case "server":
+            told.append(_resumed(answer.run_id))
         case "cancelled" | "errors" as reason:
-            told.append(f"Stopped by {reason}. Ask again with rlm_query: the variables are kept.")
+            told.append(f"Stopped by {reason}. {_asked_again('', is_open)}")
         case spent:
             field = "seconds" if spent == "time" else spent
-            told.append(
-                f"The budget of {field} is spent. Ask again with rlm_query and a larger"
-                f' budget={{"{field}": ...}}: the variables are kept.'
-            )
+            larger = f' and a larger budget={{"{field}": ...}}'
+            told.append(f"The budget of {field} is spent. {_asked_again(larger, is_open)}")
     return " ".join(told) or None
 
 
-def _resumed(run_id: str, once: str) -> str:
+def next_after_failure(view: "RunView") -> str:
+    """What to call after a run that has no answer."""
+    hint = view.error.hint if view.error else ""
+    return f"{hint} {_resumed(view.run_id, 'it answers')}" if view.may_go_on else hint
+
+
+def _resumed(run_id: str, once: str | None = None) -> str:
+    when = f"Once {once} again, call" if once else "Call"
     return (
-        f'Once {once} again, call get_answer(run_id="{run_id}", resume=true): the run goes on where'
-        " it was, and asks nothing twice that was answered."
+        f'{when} get_answer(run_id="{run_id}", resume=true): the run goes on where it was, and asks'
+        " nothing twice that was answered."
     )
+
+
+def _asked_again(larger: str, is_open: bool) -> str:
+    if is_open:
+        return f"Ask again with rlm_query{larger}: the variables are kept."
+    return f"Its session has ended: load_context once more, then ask again with rlm_query{larger}."
 
 
 def next_page(trace: "Trace", detail: str, shown: str | None) -> str | None:

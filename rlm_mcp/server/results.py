@@ -14,7 +14,7 @@ from rlm_mcp.words import clip_json, paged, weight, within
 
 if TYPE_CHECKING:
     from rlm_mcp.runs.costs import Costs, Spent
-    from rlm_mcp.service import RunView
+    from rlm_mcp.runs.standing import RunView
 
 EXCERPT_CHARS = 80
 MOST_SKIPS = 20
@@ -263,7 +263,7 @@ class RunResult(Result):
                 status="failed",
                 run_id=view.run_id,
                 session=view.session,
-                next=clip_json(view.error.hint, leftovers.ERROR_BYTES),
+                next=clip_json(leftovers.next_after_failure(view), leftovers.ERROR_BYTES),
                 notes=[clip_json(view.error.message, leftovers.ERROR_BYTES)],
             )
         if view.answer is None:
@@ -299,14 +299,17 @@ class RunResult(Result):
                 estimated_calls=usage.estimated_calls,
             ),
             cost=usage.cost,
-            next=leftovers.next_after(answer, cut=False),
+            next=leftovers.next_after(answer, cut=False, is_open=view.is_open),
             notes=[*leftovers.noted(answer.notes), *leftovers.uncited(answer, len(listed))],
             conduct=RunConduct.of(answer.conduct),
         )
         if len(answer.text) <= leftovers.MOST_BYTES and _weight(ended) <= leftovers.MOST_BYTES:
             return ended
         bare = ended.model_copy(
-            update={"answer": "", "next": leftovers.next_after(answer, cut=True)}
+            update={
+                "answer": "",
+                "next": leftovers.next_after(answer, cut=True, is_open=view.is_open),
+            }
         )
         shown = clip_json(answer.text, leftovers.MOST_BYTES - _weight(bare))
         return bare.model_copy(update={"answer": shown})

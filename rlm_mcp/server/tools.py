@@ -18,7 +18,7 @@ from rlm_mcp.words import count
 
 if TYPE_CHECKING:
     from rlm_mcp.contexts.ingest import LoadProgress
-    from rlm_mcp.service import RunView
+    from rlm_mcp.runs.standing import RunView
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from rlm_mcp.contexts.store import LOAD_IT
 from rlm_mcp.engine.session import Session, Terms
 from rlm_mcp.errors import ArgumentInvalid, SourceTooLarge, UnknownContext
 from rlm_mcp.events import RunStarted
-from rlm_mcp.resuming import may_go_on, resume
+from rlm_mcp.resuming import resume
 from rlm_mcp.rules import LoadRules
 from rlm_mcp.runs.costs import Costs, costs
 from rlm_mcp.runs.jobs import Job
 from rlm_mcp.runs.journal import FILE
 from rlm_mcp.runs.owners import Owners
+from rlm_mcp.runs.standing import may_go_on
 from rlm_mcp.server.quotas import Outlay, Quotas
 from rlm_mcp.server.sessions import Request
 from rlm_mcp.service import Query, Service

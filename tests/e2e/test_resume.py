@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from rlm_mcp.errors import ArgumentInvalid, RunInterrupted
+from rlm_mcp.errors import RunElsewhere, RunInterrupted
 from rlm_mcp.events import (
     CallEnded,
     CellStarted,
@@ -163,7 +163,7 @@ async def test_a_run_at_work_elsewhere_is_left_there(tmp_path, text):
             run_id = (await child.stdout.receive()).decode().strip()
             await endpoint.reached.wait()
             async with open_service(settings(tmp_path / "home", server.url)) as service:
-                with pytest.raises(ArgumentInvalid, match="another server process"):
+                with pytest.raises(RunElsewhere, match="another server process"):
                     await resume(service, run_id)
                 endpoint.let_go.set()
                 await child.wait()

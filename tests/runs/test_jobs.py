@@ -20,7 +20,7 @@ async def jobs():
 
 
 def job(run_id="run_1"):
-    return Job(run_id, "ses", RunStatus(), lambda: None)
+    return Job(run_id, "ses", RunStatus(), lambda _: None)
 
 
 async def answer():

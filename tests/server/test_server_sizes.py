@@ -25,13 +25,13 @@ from rlm_mcp.events import (
 )
 from rlm_mcp.runs.costs import Costs, Spent
 from rlm_mcp.runs.journal import FILE, Journal
+from rlm_mcp.runs.standing import RunView
 from rlm_mcp.runs.trace import trace
 from rlm_mcp.server import leftovers, texts
 from rlm_mcp.server.leftovers import MOST_MODELS
 from rlm_mcp.server.results import ContextLoaded, ContextsListed, CostsSummed, LoadedContext
 from rlm_mcp.server.results import RunResult as Result
 from rlm_mcp.server.traces import TracePage
-from rlm_mcp.service import RunView
 from rlm_mcp.types import (
     Answer,
     Budget,

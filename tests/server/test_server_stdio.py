@@ -96,13 +96,18 @@ class Wire:
 
 
 @asynccontextmanager
-async def wired(program, environment):
-    """A server that has a REPL, and a query at work in it. Killed on leaving if it still runs."""
+async def wired(program, environment, then=None):
+    """A server that has a REPL, and a query at work in it. Killed on leaving if it still runs.
+
+    The model hangs in the second turn of the query; `then` is what it says in that of any other.
+    """
     hung = anyio.Event()
 
     def script(messages):
         if len(messages) == 2:
             return "```repl\nanswer['content'] = 'so far'\n```"
+        if hung.is_set() and then is not None:
+            return then
         hung.set()
         return ScriptedReply(fault="hang")
 
@@ -214,17 +219,34 @@ async def test_a_dead_parent_ends_the_server_though_its_input_stays_open(environ
     assert len(server_and_guests) > 1
 
 
-async def test_what_a_run_had_when_the_signal_came_is_there_for_the_next_server(environment):
+def by_signal(wire):
+    wire.process.send_signal(signal.SIGTERM)
+
+
+async def by_end_of_input(wire):
+    await wire.process.stdin.aclose()
+
+
+@pytest.mark.parametrize("ended", [by_signal, by_end_of_input], ids=lambda way: way.__name__)
+async def test_a_run_whose_server_was_ended_keeps_what_it_had_and_goes_on_at_the_next(
+    environment, ended
+):
     async with wired(SERVER, environment) as wire:
         run_id = wire.run["run_id"]
-        wire.process.send_signal(signal.SIGTERM)
+        if (ending := ended(wire)) is not None:
+            await ending
         await wire.process.wait()
-    async with wired(SERVER, environment) as wire:
+    async with wired(SERVER, environment, "```repl\nFINAL('all of it')\n```") as wire:
         asking = {"name": "get_answer", "arguments": {"run_id": run_id}}
+        stopped = (await wire.ask("tools/call", **asking))["structuredContent"]
+        asking["arguments"]["resume"] = True
         answer = (await wire.ask("tools/call", **asking))["structuredContent"]
 
-    assert (answer["status"], answer["stopped_by"]) == ("done", "cancelled")
-    assert answer["answer"] == "so far"
+    assert (stopped["status"], stopped["stopped_by"]) == ("done", "server")
+    assert stopped["answer"] == "so far"
+    assert f'get_answer(run_id="{run_id}", resume=true)' in stopped["next"]
+    assert "variables" not in stopped["next"]
+    assert (answer["stopped_by"], answer["answer"]) == ("answer", "all of it")
 
 
 async def test_every_line_on_stdout_is_json_rpc_and_the_descriptor_is_taken_away(environment):

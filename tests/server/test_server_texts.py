@@ -6,10 +6,10 @@ import pytest
 
 from rlm_mcp.conduct import Citation
 from rlm_mcp.errors import EndpointUnreachable
+from rlm_mcp.runs.standing import RunView
 from rlm_mcp.server import texts
 from rlm_mcp.server.leftovers import MOST_CITATIONS
 from rlm_mcp.server.results import ContextLoaded, LoadedContext, RunResult
-from rlm_mcp.service import RunView
 from rlm_mcp.types import Answer, ContextInfo, Skip, TextKind, Usage
 
 USED = Usage(calls=3, input_tokens=12_345, output_tokens=678, cost=0.0123, seconds=4.0)

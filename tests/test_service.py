@@ -21,6 +21,7 @@ from rlm_mcp.errors import (
 from rlm_mcp.events import RunStarted, to_json
 from rlm_mcp.llm.models import ModelPair
 from rlm_mcp.llm.scripted import ScriptedModel, serve
+from rlm_mcp.resuming import resume
 from rlm_mcp.service import Query, open_service
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Budget, Cell
@@ -224,6 +225,23 @@ async def test_a_cancelled_run_ends_with_its_draft(service, stage):
     assert (view.answer.stopped_by, view.answer.text) == ("cancelled", "so far")
 
 
+async def test_what_a_service_still_works_on_when_it_is_left_may_go_on_at_the_next(endpoint, stage):
+    stage.script = stuck = Stuck()
+    settings = Settings.load(api_url=endpoint.url)
+    async with open_service(settings) as first:
+        job = await first.start(await first.new_session(), Query("go"))
+        await stuck.asked.wait()
+
+    stuck.go_on.set()
+    async with open_service(settings) as second:
+        stopped = await second.view(job.run_id)
+        again = await (await resume(second, job.run_id)).wait(30)
+
+    assert (job.outcome.stopped_by, job.outcome.text) == ("server", "so far")
+    assert (stopped.answer, stopped.is_open) == (job.outcome, False)
+    assert (again.stopped_by, again.text) == ("answer", "at last")
+
+
 async def test_an_ended_run_can_be_read_by_a_later_process(endpoint):
     settings = Settings.load(api_url=endpoint.url)
     async with open_service(settings) as first:
@@ -350,6 +368,7 @@ async def test_the_end_of_a_session_ends_its_runs_and_then_its_repl(service, sta
 
     assert job.ended.is_set()
     assert (job.outcome.stopped_by, job.outcome.text) == ("cancelled", "so far")
+    assert not (await service.view(job.run_id)).is_open
     assert await is_closed(service, session)
 
 

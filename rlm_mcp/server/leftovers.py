@@ -29,6 +29,7 @@ ERROR_BYTES = 3_000
 NAME_BYTES = 200
 WHY_BYTES = 400
 MOST_MODELS = 12
+ENDPOINT = "the endpoint answers"
 
 
 def named(name: str) -> str:
@@ -66,7 +67,7 @@ def next_after(answer: Answer, *, cut: bool, is_open: bool) -> str | None:
         case "answer":
             pass
         case "endpoint":
-            told.append(_resumed(answer.run_id, "the endpoint answers"))
+            told.append(_resumed(answer.run_id, ENDPOINT))
         case "journal":
             told.append(_resumed(answer.run_id, "the journal can be written"))
         case "server":
@@ -83,7 +84,7 @@ def next_after(answer: Answer, *, cut: bool, is_open: bool) -> str | None:
 def next_after_failure(view: "RunView") -> str:
     """What to call after a run that has no answer."""
     hint = view.error.hint if view.error else ""
-    return f"{hint} {_resumed(view.run_id, 'it answers')}" if view.may_go_on else hint
+    return f"{hint} {_resumed(view.run_id, ENDPOINT)}" if view.may_go_on else hint
 
 
 def _resumed(run_id: str, once: str | None = None) -> str:

@@ -75,6 +75,7 @@ async def test_a_journal_that_another_process_holds_for_long_stops_the_runs_and_
                 unknown = await service.start(sessions[0], Query("go"))
                 await unknown.ended.wait()
                 await holder.stdin.aclose()
+            traced = await service.trace(jobs[0].run_id)
             gate.hangs = False
             following = await service.start(sessions[0], Query("go"))
             await following.ended.wait()
@@ -87,6 +88,7 @@ async def test_a_journal_that_another_process_holds_for_long_stops_the_runs_and_
         assert (job.outcome.stopped_by, job.outcome.text) == ("journal", "so far")
         assert "database is locked" in job.outcome.notes[-1]
         assert "RLM_HOME" in job.outcome.notes[-1]
+    assert traced.run.phase == "done"
     assert refused.value.hint
     assert unknown.outcome.stopped_by == "journal"
     assert following.outcome.text == again.outcome.text == "at last"

@@ -1,8 +1,11 @@
 """A server killed in the middle of a run: another goes on, and asks nothing twice but what flew."""
 
+import os
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,13 +18,14 @@ from rlm_mcp.events import (
     CellStarted,
     Note,
     RunEnded,
+    RunFailed,
     RunResumed,
     RunStarted,
     TurnStarted,
 )
 from rlm_mcp.llm.scripted import serve
 from rlm_mcp.resuming import resume, resume_all, seconds_at_work
-from rlm_mcp.runs.journal import Recorded
+from rlm_mcp.runs.journal import FILE, Recorded
 from rlm_mcp.service import open_service
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Usage
@@ -152,6 +156,26 @@ async def test_interrupted_runs_go_on_at_start_if_that_is_set(tmp_path, text):
     assert view.answer.text == ANSWER
 
 
+async def test_a_killed_run_goes_on_though_another_process_has_its_number(tmp_path, text):
+    endpoint = Endpoint(2)
+    with anyio.fail_after(WITHIN_S):
+        async with serve(endpoint.play) as server:
+            run_id = await killed_run(endpoint, server.url, tmp_path / "home", text)
+            with closing(sqlite3.connect(tmp_path / "home" / FILE, isolation_level=None)) as db:
+                db.execute("UPDATE runs SET pid = ?", (os.getppid(),))
+            async with open_service(settings(tmp_path / "home", server.url)) as service:
+                interrupted = await service.view(run_id)
+                cancelled = await service.cancel(run_id)
+                phase = (await service.trace(run_id)).run.phase
+                job = await resume(service, run_id)
+                await job.ended.wait()
+
+    assert isinstance(interrupted.error, RunInterrupted)
+    assert isinstance(cancelled.error, RunInterrupted)
+    assert phase == "failed"
+    assert job.outcome.text == ANSWER
+
+
 async def test_a_run_at_work_elsewhere_is_left_there(tmp_path, text):
     endpoint = Endpoint(2)
     command = [sys.executable, str(CHILD), str(tmp_path / "home")]
@@ -163,8 +187,11 @@ async def test_a_run_at_work_elsewhere_is_left_there(tmp_path, text):
             run_id = (await child.stdout.receive()).decode().strip()
             await endpoint.reached.wait()
             async with open_service(settings(tmp_path / "home", server.url)) as service:
-                with pytest.raises(RunElsewhere, match="another server process"):
-                    await resume(service, run_id)
+                for way in (resume(service, run_id), service.cancel(run_id)):
+                    with pytest.raises(RunElsewhere, match=f"another server process .{child.pid}"):
+                        await way
+                assert (await service.view(run_id)).running
+                assert (await service.trace(run_id)).run.phase == "running"
                 endpoint.let_go.set()
                 await child.wait()
                 view = await service.view(run_id)
@@ -174,6 +201,7 @@ async def test_a_run_at_work_elsewhere_is_left_there(tmp_path, text):
 
 NOTE, RESUMED = Note("", "said"), RunResumed("")
 STOPPED = RunEnded("", "endpoint", "", (), Usage(), Usage(), 1, seconds=30.0, waited_s=12.0)
+LOST = RunFailed("", "Nothing answers.", "Start it.", "EndpointUnreachable")
 NESTED = RunEnded("1", "answer", "", (), Usage(), Usage(), 1, seconds=3.0)
 
 
@@ -184,6 +212,7 @@ NESTED = RunEnded("1", "answer", "", (), Usage(), Usage(), 1, seconds=3.0)
         ([(0, NOTE), (10, NOTE), (14, NESTED)], 14.0),
         ([(0, NOTE), (10, NOTE), (-3590, NOTE), (-3585, NOTE)], 15.0),  # the clock was set back
         ([(0, NOTE), (99, STOPPED)], 18.0),
+        ([(0, NOTE), (60, LOST), (5000, RESUMED), (5007, NOTE)], 7.0),  # it was answered nothing
         ([(0, NOTE), (30, STOPPED), (5000, RESUMED), (5007, NOTE)], 25.0),
         ([(0, NOTE), (10, NOTE), (5000, RESUMED), (5007, NOTE)], 17.0),
     ],

@@ -105,6 +105,22 @@ async def test_a_client_that_stops_waiting_stops_its_run(bench, era):
     assert costs["total"]["cancelled"] == 1
 
 
+async def test_a_run_whose_endpoint_was_gone_before_it_answered_goes_on_once_it_is_back(bench, era):
+    busy = ScriptedReply("Loading model", status=503, headers={"retry-after": "3600"})
+    replies = [busy, "```repl\nFINAL('at last')\n```"]
+    async with bench(lambda _: replies.pop(0), era) as b:
+        await b.call("load_context", text="alpha")
+        refused = await b.client.call_tool("rlm_query", {"query": "?"})
+        lost = refused.structured_content
+        done = await b.call("get_answer", run_id=lost["run_id"], resume=True)
+
+    assert refused.is_error
+    assert (lost["status"], lost["answer"]) == ("failed", None)
+    assert "Loading model" in refused.content[0].text
+    assert f'get_answer(run_id="{lost["run_id"]}", resume=true)' in lost["next"]
+    assert (done["status"], done["answer"]) == ("done", "at last")
+
+
 async def test_no_disconnect_stops_a_run_that_was_handed_out(bench, era):
     gate = Gate("```repl\nFINAL('late')\n```")
     async with bench(gate, era) as b:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rlm_mcp.conduct import Citation
-from rlm_mcp.errors import EndpointUnreachable
+from rlm_mcp.errors import EndpointUnreachable, ReplUnavailable
 from rlm_mcp.runs.standing import RunView
 from rlm_mcp.server import texts
 from rlm_mcp.server.leftovers import MOST_CITATIONS
@@ -35,11 +35,21 @@ RUNS = {
     ),
     "no endpoint": RunView("run_1", "ses_1", answer=replace(ANSWER, stopped_by="endpoint")),
     "no journal": RunView("run_1", "ses_1", answer=replace(ANSWER, stopped_by="journal")),
+    "no server": RunView("run_1", "ses_1", answer=replace(ANSWER, stopped_by="server")),
+    "session ended": RunView(
+        "run_1", "ses_1", answer=replace(ANSWER, stopped_by="cancelled"), is_open=False
+    ),
     "no price": RunView(
         "run_1", "ses_1", answer=replace(ANSWER, root=replace(USED, cost=None), notes=())
     ),
     "running": RunView("run_1", "ses_1", line="turn 2/20 · waiting for m, 9 s · 1 calls · 9 s"),
-    "failed": RunView("run_1", "ses_1", error=EndpointUnreachable("Nobody is there.", "Start it.")),
+    "failed": RunView("run_1", "ses_1", error=ReplUnavailable("No guest starts.", "Look why.")),
+    "failed for now": RunView(
+        "run_1",
+        "ses_1",
+        error=EndpointUnreachable("Nobody is there.", "Start it."),
+        may_go_on=True,
+    ),
 }
 
 

@@ -3,42 +3,25 @@
 What their calls cost is kept, summed by day, role, model, outcome and depth.
 """
 
-import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from rlm_mcp.rules import Keeping
 from rlm_mcp.runs.bills import KEEP_SUMS
 from rlm_mcp.runs.messages import REMOVE
+from rlm_mcp.runs.owner import FOLDER, is_held
 
-OPEN = """
-SELECT id, pid, (SELECT at FROM events WHERE run = id ORDER BY seq DESC LIMIT 1)
-FROM runs WHERE ended IS NULL
-"""
-# A run that is at work says something far more often; its number may be another process's by then.
-SILENT = timedelta(days=1)
+OPEN = "SELECT id, session FROM runs WHERE ended IS NULL"
 RECLAIMED_PAGES = 250
 
 
-def at_work(rows: Iterator[tuple[str, int, str]]) -> set[str]:
-    """Of the rows of `OPEN`, the runs whose process lives and that said something within a day."""
-    silent = _ago(SILENT)
-    return {run for run, pid, at in rows if at > silent and is_alive(pid) is not False}
-
-
-def is_alive(pid: int) -> bool | None:
-    """Whether there is a process of that number; None where that cannot be asked (Windows)."""
-    if os.name == "nt":  # there, os.kill ends the process it is asked about
-        return None
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
+def at_work(db: sqlite3.Connection) -> set[str]:
+    """The runs without an end whose session some process has."""
+    (_, _, file), *_ = db.execute("PRAGMA database_list")
+    folder = Path(file).parent / FOLDER
+    return {run for run, session in db.execute(OPEN).fetchall() if is_held(folder / session)}
 
 
 def remove_oldest(db: sqlite3.Connection, keeping: Keeping) -> str | None:
@@ -46,7 +29,7 @@ def remove_oldest(db: sqlite3.Connection, keeping: Keeping) -> str | None:
 
     One at a time: between two of them others can write.
     """
-    busy = at_work(db.execute(OPEN))
+    busy = at_work(db)
     runs = db.execute("SELECT id, started FROM runs ORDER BY started").fetchall()
     idle = next((row for row in runs if row[0] not in busy), None)
     if idle is None:

@@ -222,8 +222,9 @@ class Journal:
         return [CallSum(*row) for row in await self._read(sql, {"key": key, "owner": owner})]
 
     async def at_work(self) -> set[str]:
-        """The ids of the runs that some server works on, as far as can be told."""
-        return await self._query(expiry.OPEN, (), expiry.at_work)
+        """The ids of the runs that some process works on."""
+        async with self._reading:
+            return await guarded(partial(expiry.at_work, self._reader))
 
     async def remove(self, runs: Sequence[str]) -> None:
         """Remove whole runs; what they cost stays in the sums of their days and of all.

@@ -76,7 +76,11 @@ class Holds:
 
 
 def is_held(path: Path) -> bool:
-    """Whether any process has the session of that file."""
+    """Whether any process has the session of that file.
+
+    Raises:
+        sqlite3.Error: that cannot be found out.
+    """
     if not path.exists():
         return False
     hold = locked(path)

@@ -1,12 +1,9 @@
 """Runs leave the journal by age and size; what they cost does not."""
 
-import os
 import sqlite3
-import sys
 from contextlib import closing
 from dataclasses import replace
 
-import anyio
 import pytest
 
 from rlm_mcp.errors import ArgumentInvalid, UnknownRun
@@ -14,6 +11,7 @@ from rlm_mcp.events import CallEnded, Note, RunEnded, RunStarted
 from rlm_mcp.rules import Keeping
 from rlm_mcp.runs.costs import costs
 from rlm_mcp.runs.journal import Journal
+from rlm_mcp.runs.owner import FOLDER, Holds
 from rlm_mcp.types import Budget, Usage
 
 pytestmark = pytest.mark.anyio
@@ -40,9 +38,9 @@ def called(outcome="ok", usage=None, node=""):
 ENDED = RunEnded("", "answer", "because", (), Usage(), Usage(), 2, 1.5)
 
 
-async def keep(journal, run, *events):
-    sink = journal.sink(run, "ses", await journal.claim("ses"))
-    for event in (RunStarted("", "why?", "ses", (), "big", "small", Budget()), *events):
+async def keep(journal, run, *events, session="ses"):
+    sink = journal.sink(run, session, await journal.claim(session))
+    for event in (RunStarted("", "why?", session, (), "big", "small", Budget()), *events):
         sink.emit(event)
     await sink.written()
 
@@ -124,34 +122,31 @@ async def test_beyond_its_room_the_oldest_runs_go_and_the_file_shrinks(journal, 
 
 async def test_a_run_at_work_stays_and_one_whose_server_died_goes(journal, path):
     await keep(journal, "run_here")
-    await keep(journal, "run_died")
-    async with await anyio.open_process([sys.executable, "-c", ""]) as dead:
-        await dead.wait()
-    change(path, "UPDATE runs SET pid = ? WHERE id = 'run_died'", dead.pid)
+    await keep(journal, "run_died", session="ses_died")
     for run in ("run_here", "run_died"):
         age(path, run)
+    async with Holds(path.parent / FOLDER) as holds:
+        await holds.take("ses_died")
+        await holds.drop("ses_died")
+        await holds.take("ses")
 
-    assert await journal.at_work() == {"run_here"}
-    assert await journal.expire(Keeping(days=30, bytes=0)) == ["run_died"]
-    assert (await journal.run("run_here")).pid == os.getpid()
+        assert await journal.at_work() == {"run_here"}
+        assert await journal.expire(Keeping(days=30, bytes=0)) == ["run_died"]
+        assert await journal.expire(Keeping(days=30, bytes=0)) == []
 
-
-async def test_a_run_silent_for_days_is_not_at_work_whoever_has_its_number(journal, path):
-    await keep(journal, "run_1")
-    age(path, "run_1")
-    change(path, "UPDATE events SET at = ?", LONG_AGO)
-
-    assert await journal.expire(MONTH) == ["run_1"]
+    assert await journal.expire(Keeping(days=30, bytes=0)) == ["run_here"]
 
 
-async def test_runs_are_removed_by_name_all_or_none(journal):
+async def test_runs_are_removed_by_name_all_or_none(journal, path):
     await keep(journal, "run_1", called(), ENDED)
     await keep(journal, "run_2")
 
     with pytest.raises(UnknownRun):
         await journal.remove(["run_1", "run_nope"])
-    with pytest.raises(ArgumentInvalid, match="run_2 is at work") as caught:
-        await journal.remove(["run_1", "run_2"])
+    async with Holds(path.parent / FOLDER) as holds:
+        await holds.take("ses")
+        with pytest.raises(ArgumentInvalid, match="run_2 is at work") as caught:
+            await journal.remove(["run_1", "run_2"])
     both = {run.id for run in await journal.runs()}
     await journal.remove(["run_1"])
 

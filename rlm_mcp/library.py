@@ -135,7 +135,7 @@ class AsyncRLM:
         return await _settled(service, await service.start(session, asked))
 
     async def resume(self, run_id: str) -> Answer:
-        """Go on with a run that a crash, a lost endpoint or a full disk has stopped.
+        """Go on with a run that a crash, a lost endpoint, a full disk or an exit has stopped.
 
         Its code runs again on the answers it had; only what was not answered is asked, and it has
         what its limits then had left. It has a REPL of its own, and counts for the session it was
@@ -143,7 +143,8 @@ class AsyncRLM:
 
         Raises:
             UnknownRun: the journal has none of that id.
-            ArgumentInvalid: another process works on it, or nothing of it was recorded.
+            RunElsewhere: another process works on it.
+            ArgumentInvalid: nothing of it was recorded.
             RlmError: it failed, or its texts are no longer there.
         """
         service, session = await self._opened()

@@ -17,7 +17,7 @@ from rlm_mcp.types import Answer, ContextInfo
 @sandbox_option
 @output_options
 def resume_run(run: str, *, as_json: bool, quiet: bool, **overrides: object) -> int:
-    """Go on with RUN after a crash, a lost endpoint or a full disk.
+    """Go on with RUN after a crash, exit, lost endpoint or full disk.
 
     Its code runs again on the answers it had; only what was not answered is asked, and it has what
     its limits then had left. Of a run that has ended by itself the answer is printed once more.

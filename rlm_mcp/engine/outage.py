@@ -26,9 +26,9 @@ class Outage:
     """Bears the loss of endpoints: gone, loading a model, or overrun.
 
     A run that was answered nothing has nothing to lose: it fails once the model's own patience is
-    over, and whoever forgot to start the server learns so. Later on one call of a model goes on
-    asking, and the others wait for what it gets. When that takes more than `PAUSE_S` seconds, or
-    than the run has left, `give_up` is called.
+    over, and whoever forgot to start the server learns so; it can be resumed. Later on
+    one call of a model goes on asking, and the others wait for what it gets. When that takes more
+    than `PAUSE_S` seconds, or than the run has left, `give_up` is called.
     """
 
     has_answers: bool = False

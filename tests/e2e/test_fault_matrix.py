@@ -231,6 +231,8 @@ async def test_a_fault_has_one_outcome_and_an_exact_bill(desk, fault, place, out
             assert ended["answer"] == "a draft"
             assert "resume=true" in ended["next"]
             assert ended["notes"]
+            traced = await call(desk.client, "get_trace", **run)
+            assert traced["status"] == ended["status"]
             desk.repair()
             again = await call(desk.client, "get_answer", resume=True, **run)
             assert (again["stopped_by"], again["answer"]) == ("answer", whole)

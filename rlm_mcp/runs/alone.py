@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from rlm_mcp.errors import JournalFailed
@@ -25,10 +25,28 @@ def locked(path: Path, mode: str = "MEMORY", timeout_s: float = 0.0) -> sqlite3.
         db.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as error:
         db.close()
-        if getattr(error, "sqlite_errorcode", None) in TAKEN:
+        if _is_taken(error):
             return None
         raise
     return db
+
+
+def is_locked(path: Path) -> bool:
+    """Whether anyone has a file that `locked` gave; who only looks keeps nobody out.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened, or is none of SQLite's.
+    """
+    if not path.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(path, timeout=0)) as db:
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        if _is_taken(error):
+            return True
+        raise
+    return False
 
 
 @contextmanager
@@ -47,8 +65,7 @@ def held(path: Path) -> Iterator[None]:
     try:
         db = locked(path, "DELETE")
     except sqlite3.DatabaseError:
-        with nullcontext():
-            yield
+        yield
         return
     if db is None:
         raise JournalFailed(
@@ -57,6 +74,10 @@ def held(path: Path) -> Iterator[None]:
         )
     with closing(db):
         yield
+
+
+def _is_taken(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", None) in TAKEN
 
 
 def runs_in(path: Path) -> int | None:

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rlm_mcp.rules import Keeping
+from rlm_mcp.runs.alone import is_locked
 from rlm_mcp.runs.bills import KEEP_SUMS
 from rlm_mcp.runs.messages import REMOVE
-from rlm_mcp.runs.owner import FOLDER, is_held
+from rlm_mcp.runs.owner import FOLDER
 
 OPEN = "SELECT id, session FROM runs WHERE ended IS NULL"
 RECLAIMED_PAGES = 250
@@ -21,7 +22,7 @@ def at_work(db: sqlite3.Connection) -> set[str]:
     """The runs without an end whose session some process has."""
     (_, _, file), *_ = db.execute("PRAGMA database_list")
     folder = Path(file).parent / FOLDER
-    return {run for run, session in db.execute(OPEN).fetchall() if is_held(folder / session)}
+    return {run for run, session in db.execute(OPEN).fetchall() if is_locked(folder / session)}
 
 
 def remove_oldest(db: sqlite3.Connection, keeping: Keeping) -> str | None:

@@ -6,6 +6,7 @@ server may have the same.
 
 import sqlite3
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -13,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from rlm_mcp.errors import RunElsewhere
-from rlm_mcp.runs.alone import locked
+from rlm_mcp.runs.alone import is_locked, locked
 from rlm_mcp.runs.writer import guarded
 
 FOLDER = "sessions"
@@ -43,12 +44,7 @@ class Holds:
             RunElsewhere: another process has it.
             JournalFailed: the data folder cannot be written.
         """
-
-        def take() -> sqlite3.Connection | None:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return locked(self._folder / session, timeout_s=PATIENCE_S)
-
-        hold = await guarded(take)
+        hold = await guarded(partial(_taken, self._folder / session))
         if hold is None:
             raise RunElsewhere(
                 f"Session {session} is in the hands of another server process.",
@@ -68,26 +64,20 @@ class Holds:
         Raises:
             JournalFailed: the data folder cannot be read.
         """
-        return session not in self._held and await guarded(lambda: is_held(self._folder / session))
+        return session not in self._held and await guarded(
+            partial(is_locked, self._folder / session)
+        )
 
     async def sweep(self) -> None:
         """Remove the files of sessions that nobody has."""
         await anyio.to_thread.run_sync(_sweep, self._folder)
 
 
-def is_held(path: Path) -> bool:
-    """Whether any process has the session of that file.
-
-    Raises:
-        sqlite3.Error: that cannot be found out.
-    """
-    if not path.exists():
-        return False
-    hold = locked(path)
-    if hold is None:
-        return True
-    hold.close()
-    return False
+def _taken(path: Path) -> sqlite3.Connection | None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    while (hold := locked(path, timeout_s=PATIENCE_S)) is not None and not path.exists():
+        hold.close()  # it was swept away before it was locked
+    return hold
 
 
 def _sweep(folder: Path) -> None:

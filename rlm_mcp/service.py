@@ -301,7 +301,7 @@ class Service:
             job.cancel()
             await job.ended.wait()
         view = await self.view(run_id)
-        if view.running:
+        if job is None and view.running:
             pid = (await self.journal.run(run_id)).pid
             raise RunElsewhere(
                 f"Run {run_id} is at work in another server process ({pid}).",

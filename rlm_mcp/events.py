@@ -28,7 +28,10 @@ CallOutcome = Literal["ok", "failed", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run began. `contexts` are (id, name) pairs, `schema` what its answer must fit, as JSON."""
+    """A run began. `contexts` are (id, name) pairs, `schema` what its answer must fit, as JSON.
+
+    `key` stands for what a nested one was asked; "" in what an earlier version recorded.
+    """
 
     node: str
     query: str
@@ -40,6 +43,7 @@ class RunStarted:
     schema: str | None = None
     way: Way = "rlm"
     why: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

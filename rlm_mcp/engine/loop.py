@@ -27,7 +27,7 @@ from rlm_mcp.engine.ports import Nest, Outcome, Ports, Question
 from rlm_mcp.engine.program import Program
 from rlm_mcp.engine.replies import ParsedReply, parse, strip_thinking
 from rlm_mcp.engine.route import Route
-from rlm_mcp.engine.subcalls import SubCalls
+from rlm_mcp.engine.subcalls import SubCalls, nested_key
 from rlm_mcp.errors import EndpointError, ReplError
 from rlm_mcp.events import (
     CellEnded,
@@ -76,7 +76,6 @@ class Node:
     _cells: int = 0
     _failed_turns: int = 0
     _may_answer: bool = False
-    _children: int = 0
     _form: str = prompts.BLOCK
     _requests: Requests = field(default_factory=Requests)
     _way: Route = field(init=False)
@@ -143,12 +142,14 @@ class Node:
         return text
 
     def _limit(self) -> StoppedBy | None:
-        ledger, is_top = self.ports.calls.ledger, not self.question.node
-        budget = ledger.budget
+        calls, is_top = self.ports.calls, not self.question.node
+        ledger, budget = calls.ledger, calls.ledger.budget
         if budget.turns is not None and self.turn >= budget.turns:
             return "turns"
         if budget.errors is not None and self._failed_turns >= budget.errors:
             return "errors"
+        if calls.past.replied(self.question.node) > self._requests.count:
+            return None  # what comes next was paid for before the run was stopped
         if is_top and self.turn and ledger.calls_left() == 1:
             return "calls"
         return ledger.exhausted(top_root=is_top)
@@ -377,10 +378,9 @@ class Node:
         )
 
     async def _nested(self, request: SubRequest) -> SubReply:
-        self._children += 1
         below = replace(
             self.question,
-            node=self._id(str(self._children)),
+            node=self.ports.calls.past.below(self.question.node, nested_key(request).hex()),
             depth=self.question.depth + 1,
             query=request.prompt,
             shape=None,

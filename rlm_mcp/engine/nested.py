@@ -27,7 +27,7 @@ async def nest(question: Question, ports: Ports, request: SubRequest) -> SubRepl
     ledger = ports.calls.ledger
     async with ports.nesting[question.depth]:
         limit = ledger.exhausted(top_root=False)
-        if limit is not None:
+        if limit is not None and not ports.calls.past.replied(question.node):
             return refused(limit)
         contexts = question.contexts
         handle = f"{question.handle}/{question.run_id}.{question.node}"
@@ -55,6 +55,7 @@ async def _solved(node: Node, key: str) -> SubReply:
             model=ports.root.name,
             sub_model=ports.sub.name,
             budget=ledger.budget,
+            key=key,
         )
     )
     began = ledger.seconds

@@ -1,10 +1,14 @@
 """What a run had been answered before it was stopped: it goes on without asking that again.
 
-A resumed run begins anew, with its own replies: the root model's in their order, sub-models' and
-nested runs' by what they were asked. Its code runs again; what was in flight is asked once more.
+A resumed run begins anew, with its own replies: those of each node's root model in their order,
+sub-models' and nested runs' by what they were asked. Its code runs again; what was in flight is
+asked once more. A nested run has the name it had, however many are at work at a time.
+
+A prompt that nobody was asked is asked, also where its cell asks as many as it had: one made of the
+time or of chance may come in another order, and the answer to another would be worse than none.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -35,6 +39,12 @@ class Past:
     _by_key: dict[str, Completion] = field(default_factory=dict)
     _nested: dict[str, SubReply] = field(default_factory=dict)
     _asked: Counter[str] = field(default_factory=Counter)
+    _names: defaultdict[tuple[int, str], deque[str]] = field(
+        default_factory=lambda: defaultdict(deque)
+    )
+    _named: set[str] = field(default_factory=lambda: {""})
+    _children: Counter[str] = field(default_factory=Counter)
+    _replied: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> "Past":
@@ -42,6 +52,8 @@ class Past:
         past = cls()
         for event in events:
             match event:
+                case RunStarted() if event.node:
+                    past._name(event)
                 case CallStarted(role="sub"):
                     past._asked[event.node] += 1
                 case CallEnded(outcome="ok"):
@@ -56,9 +68,25 @@ class Past:
         """The root model's reply to a call, None if it has not replied."""
         return self._by_name.get(call) or self._by_key.get(key)
 
+    def replied(self, node: str) -> int:
+        """The number of the last request of a node that its root model has replied to, else 0."""
+        return self._replied[node]
+
     def sub(self, key: str) -> Completion | None:
         """A sub-model's reply to what the key stands for, None if it has not replied."""
         return self._by_key.get(key)
+
+    def below(self, node: str, key: str) -> str:
+        """The name of the nested run that a node begins on what the key stands for.
+
+        It is that of before, unless it is asked once more than it was: it may have failed then. Who
+        asks what others at the same depth ask too may not be the one that did.
+        """
+        depth = node.count(".") + 1 if node else 0
+        if names := self._names[depth, key]:
+            return names.popleft()
+        self._children[node] += 1
+        return f"{node}.{self._children[node]}" if node else f"{self._children[node]}"
 
     @property
     def has_answers(self) -> bool:
@@ -73,14 +101,22 @@ class Past:
         """A nested run's answer to what the key stands for, None if it has not given one."""
         return self._nested.get(key)
 
+    def _name(self, run: RunStarted) -> None:
+        above, _, number = run.node.rpartition(".")
+        self._children[above] = max(self._children[above], int(number))
+        if run.key and run.node not in self._named:
+            self._named.add(run.node)
+            self._names[run.node.count("."), run.key].append(run.node)
+
     def _add(self, call: CallEnded) -> None:
         if call.usage is None or len(call.reply) != call.reply_chars:
             return  # of a very long one the journal has but its ends
         completion = Completion(
             call.reply, "", call.finish_reason, call.model, call.usage, call.attempts
         )
-        if call.role == "root" and not call.node:
+        if call.role == "root" and call.node in self._named:
             self._by_name[call.call] = completion
+            self._replied[call.node] = int(call.call.rpartition("r")[2])
         elif call.key:
             self._by_key[call.key] = completion
 

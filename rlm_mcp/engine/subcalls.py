@@ -165,12 +165,17 @@ class SubCalls:
         await self.coverage.add(self._take_stock(asked, in_order))
         return Reply(asked.call_id, in_order)
 
-    def _is_known(self, request: SubRequest) -> bool:
+    def _is_known(self, kind: str, request: SubRequest) -> bool:
+        """Whether it costs no call, also because a resumed run had its answer before."""
+        memo, past = self.calls.memo, self.calls.past
+        if kind == "rlm" and self.nested is not None:
+            key = nested_key(request)
+            return (memo.known(key) or past.nested(key.hex())) is not None
         model = named(request.model, self.root, self.sub)
-        return (
-            model is not None
-            and self.calls.memo.known(key_of(model.name, request.text)) is not None
-        )
+        if model is None:
+            return False
+        key = key_of(model.name, request.text)
+        return (memo.known(key) or past.sub(key.hex())) is not None
 
     def _take_stock(self, asked: CallAsked, replies: Sequence[SubReply]) -> list[str]:
         """Note which prompts have failed, and give those that have not."""
@@ -191,7 +196,7 @@ class SubCalls:
         if self._turn_began[0] != self.turn:
             self._turn_began = self.turn, left
         at_first = self._turn_began[1]
-        new = len({each.text for each in asked.requests if not self._is_known(each)})
+        new = len({each.text for each in asked.requests if not self._is_known(asked.kind, each)})
         if asked.batched and new >= left > 1:
             return SubReply(
                 None,

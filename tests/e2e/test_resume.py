@@ -23,12 +23,12 @@ from rlm_mcp.events import (
     RunStarted,
     TurnStarted,
 )
-from rlm_mcp.llm.scripted import serve
+from rlm_mcp.llm.scripted import ScriptedReply, serve
 from rlm_mcp.resuming import resume, resume_all, seconds_at_work
 from rlm_mcp.runs.journal import FILE, Recorded
-from rlm_mcp.service import open_service
+from rlm_mcp.service import Query, open_service
 from rlm_mcp.settings import Settings
-from rlm_mcp.types import Usage
+from rlm_mcp.types import Budget, Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -48,14 +48,34 @@ counts = [int(c) for c in llm_query_batched(["Count bad:\\n" + p for p in pieces
 print(sum(counts))
 ```"""
 CHECK = """```repl
-check = rlm_query("Is that right?", str(sum(counts)))
-print(check)
+checks = rlm_query_batched(["Is that right?", "Is it many?"], [f"bad {c}" for c in counts[:2]])
+print(checks)
 ```"""
 FINISH = """```repl
-FINAL(f"{sum(counts)} entries are bad, {check}")
+FINAL(f"{sum(counts)} entries are bad, {checks}")
 ```"""
 TURNS = [CUT.replace("PIECES", str(PIECES)), COUNT, CHECK, FINISH]
-ANSWER = f"{TEXT.count(' bad ')} entries are bad, checked {TEXT.count(' bad ')}"
+# Of a nested run: each report says how many calls and seconds are left.
+LOOK = """```repl
+print(context)
+```"""
+ASK = """```repl
+said = llm_query("QUESTION Of these: " + context)
+print(said)
+```"""
+SAY = """```repl
+FINAL(f"QUESTION {context}, {said}")
+```"""
+BELOW = [LOOK, ASK, SAY]
+NESTED_CALLS = 2 * (len(BELOW) + 1)
+CALLS = len(TURNS) + PIECES + NESTED_CALLS
+SIZE = -(-len(TEXT) // PIECES)
+COUNTS = [TEXT[start : start + SIZE].count(" bad ") for start in range(0, len(TEXT), SIZE)]
+ANSWERS = {
+    question: f"{question} bad {count}, 1"
+    for question, count in zip(("Is that right?", "Is it many?"), COUNTS, strict=False)
+}
+ANSWER = f"{sum(COUNTS)} entries are bad, {[*ANSWERS.values()]}"
 
 
 class Endpoint:
@@ -75,9 +95,11 @@ class Endpoint:
         said = messages[-1].content
         if messages[0].role != "system":
             return str(said.count(" bad "))
-        if "Is that right?" in messages[1].content:
-            return "```repl\nFINAL('checked ' + context)\n```"
-        return TURNS[sum(message.role == "assistant" for message in messages)]
+        turn = sum(message.role == "assistant" for message in messages)
+        for question in ANSWERS:
+            if question in messages[1].content:
+                return BELOW[turn].replace("QUESTION", question)
+        return TURNS[turn]
 
 
 def settings(home, url, **more):
@@ -103,8 +125,12 @@ def text(tmp_path):
     return path
 
 
-# Held at each kind of call: the first, between, in the batch, at its end, nested, the last.
-@pytest.mark.parametrize("hold_at", [1, 2, 3, 6, 2 + PIECES, 3 + PIECES, 4 + PIECES, 5 + PIECES])
+# Held at each kind of call: the first, between, in the batch, at its end; in two nested runs that
+# work at the same time, at their first turns, between and at their last; the last.
+@pytest.mark.parametrize(
+    "hold_at",
+    [1, 2, 6, *(PIECES + n for n in (2, 3, 4, 7, 9, 3 + NESTED_CALLS, 4 + NESTED_CALLS))],
+)
 async def test_a_killed_run_goes_on_to_the_same_answer(tmp_path, text, hold_at):
     endpoint = Endpoint(hold_at)
     with anyio.fail_after(WITHIN_S):
@@ -126,7 +152,8 @@ async def test_a_killed_run_goes_on_to_the_same_answer(tmp_path, text, hold_at):
     in_flight = before.total() - sum(
         isinstance(event, CallEnded) and event.outcome == "ok" for event in told(events)
     )
-    assert endpoint.asked.total() - answered == in_flight  # asked twice, and nothing else
+    assert endpoint.asked.total() - answered == in_flight
+    assert endpoint.asked.total() == CALLS + in_flight  # asked twice, and nothing else
     assert job.outcome.usage.calls == costs.total.usage.calls
     assert_told_once(events)
 
@@ -141,6 +168,9 @@ def assert_told_once(events):
         names = [(event.node, getattr(event, name)) for event in events if isinstance(event, kind)]
         assert len(set(names)) == len(names), kind
     assert sum(isinstance(event, RunEnded) and not event.node for event in events) == 1
+    asked = {event.node: event.query for event in events if isinstance(event, RunStarted)}
+    ended = [event for event in events if isinstance(event, RunEnded) and event.node]
+    assert {asked[each.node]: each.answer for each in ended} == ANSWERS
 
 
 async def test_interrupted_runs_go_on_at_start_if_that_is_set(tmp_path, text):
@@ -197,6 +227,46 @@ async def test_a_run_at_work_elsewhere_is_left_there(tmp_path, text):
                 view = await service.view(run_id)
 
     assert view.answer.text == ANSWER
+
+
+PROMPTS = 4
+BATCHED = f"""```repl
+r = llm_query_batched([f"p{{n}}" for n in range({PROMPTS})])
+print(r)
+```"""
+ASKS = """```repl
+FINAL(llm_query("Is it?"))
+```"""
+# Two turns, the batch, and the call that found no endpoint.
+ASKED = 2 + PROMPTS + 1
+
+
+@pytest.mark.parametrize(("left", "answer"), [(2, "yes"), (1, "2 turns")])
+async def test_what_was_answered_is_there_however_few_calls_are_left(tmp_path, left, answer):
+    is_mended = False
+
+    def script(messages):
+        turns = sum(message.role == "assistant" for message in messages)
+        if messages[-1].content == "Is it?" and not is_mended:
+            return ScriptedReply("Loading", status=503, headers={"retry-after": "3600"})
+        if messages[0].role != "system":
+            return "yes"
+        return [BATCHED, ASKS, f"FINAL({turns} turns)"][turns]
+
+    async with serve(script) as server, open_service(settings(tmp_path, server.url)) as service:
+        with anyio.fail_after(WITHIN_S):
+            session = await service.new_session()
+            await service.load(session, (), text=TEXT)
+            query = Query("Is it?", budget=Budget(calls=ASKED + left))
+            job = await service.start(session, query)
+            await job.ended.wait()
+            is_mended = True
+            again = await resume(service, job.run_id)
+            await again.ended.wait()
+
+    assert job.outcome.stopped_by == "endpoint"
+    assert again.outcome.text == answer
+    assert len([each for each in server.requests if "p0" in str(each)]) == 1
 
 
 NOTE, RESUMED = Note("", "said"), RunResumed("")

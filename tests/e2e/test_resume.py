@@ -235,13 +235,13 @@ r = llm_query_batched([f"p{{n}}" for n in range({PROMPTS})])
 print(r)
 ```"""
 ASKS = """```repl
-FINAL(llm_query("Is it?"))
+FINAL(r[0] + llm_query("Is it?"))
 ```"""
 # Two turns, the batch, and the call that found no endpoint.
 ASKED = 2 + PROMPTS + 1
 
 
-@pytest.mark.parametrize(("left", "answer"), [(2, "yes"), (1, "2 turns")])
+@pytest.mark.parametrize(("left", "answer"), [(2, "yesyes"), (1, "2 turns")])
 async def test_what_was_answered_is_there_however_few_calls_are_left(tmp_path, left, answer):
     is_mended = False
 

@@ -73,7 +73,7 @@ async def test_nested_runs_are_run_again_too(own_environment):
 
 
 async def test_what_rests_on_chance_differs_in_its_cell_and_in_the_answer(own_environment):
-    chance = code("import random\nx = random.getrandbits(60)\nprint(x)\nFINAL(x)")
+    chance = code("import secrets\nx = secrets.randbits(60)\nprint(x)\nFINAL(x)")
     async with asked(own_environment, [code("print('fixed')"), chance]) as (service, run, _):
         again = await replay(service, run)
 
@@ -81,6 +81,21 @@ async def test_what_rests_on_chance_differs_in_its_cell_and_in_the_answer(own_en
     assert not again.agrees
     assert [each.agrees for each in node.cells] == [True, False]
     assert node.again != node.answer
+
+
+async def test_sets_and_the_dice_of_random_come_out_again(own_environment):
+    words = "{'alpha', 'beta', 'gamma', 'delta', 'epsilon', 'zeta', 'eta'}"
+    script = [
+        code(f"r = llm_query_batched([f'about {{w}}' for w in {words}])\nprint(list({words}))"),
+        *["so"] * 7,
+        code("import random\nFINAL(llm_query(f'{random.random()} {hash(context)}?'))"),
+        "yes",
+    ]
+    async with asked(own_environment, script) as (service, run, _):
+        again = await replay(service, run)
+
+    assert again.agrees
+    assert [each.unknown for each in again.nodes[0].cells] == [0, 0]
 
 
 async def test_an_answer_in_words_is_not_compared(own_environment):
@@ -142,7 +157,7 @@ async def test_a_run_whose_text_is_gone_cannot_be_replayed(own_environment):
 
 
 async def test_a_question_that_nobody_answered_is_counted(own_environment):
-    script = [code("import random\nprint(llm_query(f'{random.random()}?'))"), "yes", "FINAL(ok)"]
+    script = [code("import uuid\nprint(llm_query(f'{uuid.uuid4()}?'))"), "yes", "FINAL(ok)"]
     async with asked(own_environment, script) as (service, run, model):
         before = len(model.requests)
         again = await replay(service, run)

@@ -22,7 +22,7 @@ import anyio
 import anyio.to_thread
 
 from rlm_mcp.repl import win32
-from rlm_mcp.repl.launch import BARE_PYTHON, Started
+from rlm_mcp.repl.launch import BARE_PYTHON, ENVIRONMENT, Started
 from rlm_mcp.repl.pipes import STANDARD
 from rlm_mcp.repl.program import Program
 from rlm_mcp.repl.threaded import ThreadedWire
@@ -169,7 +169,7 @@ def _container(held: contextlib.ExitStack, until_started: contextlib.ExitStack) 
 
 def _create(command: Sequence[str], startup: win32.StartupInformation) -> win32.Created:
     made = win32.Created()
-    environment = {"SystemRoot": os.environ["SYSTEMROOT"], "TZ": "UTC"}
+    environment = {"SystemRoot": os.environ["SYSTEMROOT"], **ENVIRONMENT}
     folder = Path(command[0]).parent
     line = ctypes.create_unicode_buffer(subprocess.list2cmdline(command))
     block = ctypes.create_string_buffer(win32.environment_block(environment))

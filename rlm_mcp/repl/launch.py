@@ -18,6 +18,7 @@ from rlm_mcp.errors import ReplUnavailable
 from rlm_mcp.repl.program import Program
 
 CHUNK_BYTES = 1 << 16
+# All that a guest has of one. The same code makes the same sets, wherever and whenever it runs.
 ENVIRONMENT = {
     "TZ": "UTC",
     "LC_ALL": "C.UTF-8",
@@ -29,7 +30,9 @@ DESCRIPTOR_ROOM = (
 )
 # On Windows every signal is an end: an interrupt too, but for the boxes that have their own way.
 KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
-BARE_PYTHON = ("-I", "-S", "-B", "-X", "utf8", "-c")
+# As `-I`, which would not see the hash seed either: the environment is ours, and nobody else's.
+ISOLATED = ("-P", "-s", "-B", "-X", "utf8", "-c")
+BARE_PYTHON = ("-S", *ISOLATED)
 
 
 class Wire(Protocol):

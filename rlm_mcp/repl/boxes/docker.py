@@ -36,6 +36,7 @@ ASK_S = 20.0
 BESIDE_BYTES = 256 << 20
 PROCESSES = 600
 NOBODY = "65534:65534"
+PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 GUEST_FOLDER = Path(wire.__file__).parent
 
 
@@ -98,8 +99,8 @@ def command_line(command: str, name: str, limits: ReplLimits) -> list[str]:
         "--network", "none", "--ipc", "none", "--read-only", "--cap-drop", "ALL",
         "--security-opt", "no-new-privileges", "--user", NOBODY, "--pids-limit", str(PROCESSES),
         "--memory", memory, "--memory-swap", memory,
-        *(word for variable in ENVIRONMENT.items() for word in ("--env", "=".join(variable))),
-        IMAGE, "python3", *BARE_PYTHON, (GUEST_FOLDER / "container.py").read_text(encoding="utf-8"),
+        IMAGE, "env", "--ignore-environment", *map("=".join, (PATH | ENVIRONMENT).items()),
+        "python3", *BARE_PYTHON, (GUEST_FOLDER / "container.py").read_text(encoding="utf-8"),
     ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import sys
 
 from rlm_mcp.errors import SandboxUnavailable
 from rlm_mcp.repl.boxes import proved_by_probes
-from rlm_mcp.repl.launch import ENVIRONMENT, Started
+from rlm_mcp.repl.launch import ENVIRONMENT, ISOLATED, Started
 from rlm_mcp.repl.messages import Hello
 from rlm_mcp.repl.pipes import Piped, PipeWire, open_on_pipes
 from rlm_mcp.repl.program import Program
@@ -63,7 +63,7 @@ def require() -> None:
 async def start(_program: Program, _limits: ReplLimits) -> Started:
     """A process of this Python that holds the interpreter, which is a process of its own."""
     path = json.dumps([entry for entry in sys.path if entry])
-    command = [sys.executable, "-I", "-B", "-X", "utf8", "-c", ENTRY, path]
+    command = [sys.executable, *ISOLATED, ENTRY, path]
     child = await open_on_pipes(command, ENVIRONMENT)
     return Started(Piped(child), PipeWire(child), runs_cells=False)
 

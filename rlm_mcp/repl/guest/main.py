@@ -20,6 +20,8 @@ from .lines import Line, SocketLine
 from .wire import Message
 
 REFUSED = 3
+# Of `random`, for each question: its code does again what it did.
+SEED = 0
 
 
 def stop_thread(ident: int) -> None:
@@ -41,6 +43,9 @@ class Guest:
         self._calls = Calls(self._channel)
         self._notebook = Notebook(self._calls, self._channel, self._interrupts, stop_thread)
         self._checkpoints = Checkpoints()
+        # Only now: else it had itself seeded anew in every copy.
+        self._seed = importlib.import_module("random").seed
+        self._seed(SEED)
         self._todo: SimpleQueue[Message | list[Context]] = SimpleQueue()
         self._in_place = text.works()
         self._arrivals = Arrivals(in_place=self._in_place)
@@ -63,7 +68,10 @@ class Guest:
             task = self._todo.get()
             if isinstance(task, list):
                 self._notebook.use(task)
-            elif task["lifeline"] is None or self._goes_on(task["lifeline"]):
+                continue
+            if task["fresh_answer"]:
+                self._seed(SEED)
+            if task["lifeline"] is None or self._goes_on(task["lifeline"]):
                 self._channel.send(self._notebook.run(task))
 
     def _goes_on(self, lifeline: int) -> bool:

@@ -23,7 +23,9 @@ def NAME(prompts=None, context=None, model=None, *, queries=None, items=None):
 """
 SOURCE = '''
 import json as _rlm_json
+import random as _rlm_random
 
+_rlm_random.seed(0)
 _rlm_names = []
 _rlm_limit = 0
 _rlm_final = None
@@ -211,6 +213,7 @@ def _rlm_begin(fresh):
     _rlm_final = None
     if fresh:
         answer = {'content': '', 'ready': False}
+        _rlm_random.seed(0)
 
 
 def _rlm_end():

@@ -22,7 +22,6 @@ from rlm_mcp.events import (
     RunResumed,
     RunStarted,
 )
-from rlm_mcp.runs.journal import Recorded
 from rlm_mcp.service import Service
 from rlm_mcp.types import ContextInfo
 
@@ -73,8 +72,7 @@ async def replay(service: Service, run_id: str) -> Replay:
         UnknownRun: the journal has none of that id.
     """
     run = await service.journal.run(run_id)
-    rows = await service.journal.events(run_id)
-    events = _at_last([await _whole(service, run_id, row) for row in rows])
+    events = _at_last([row.event for row in await service.journal.whole_events(run_id)])
     nodes = []
     for started in events:
         if isinstance(started, RunStarted):
@@ -120,18 +118,6 @@ def _is_for_best(event: Event) -> bool:
         and not event.node
         and event.cell.rpartition(".")[2].startswith(BEST)
     )
-
-
-async def _whole(service: Service, run_id: str, row: Recorded) -> Event:
-    """An event; a very long reply, of which it has but the ends, is taken from where all of it is.
-
-    It stays as it is in a run that an earlier version recorded.
-    """
-    event = row.event
-    if not isinstance(event, CallEnded) or len(event.reply) == event.reply_chars:
-        return event
-    reply = await service.journal.message(run_id, (row.seq, 0))
-    return replace(event, reply=reply or event.reply)
 
 
 async def _replayed(

@@ -148,7 +148,7 @@ def _start(recorded: Sequence[Recorded]) -> RunStarted:
 async def _gone_on(
     service: Service, row: RunRow, cost_left: float | None, models: ModelPair | None
 ) -> Job:
-    recorded = await service.journal.events(row.id)
+    recorded = await service.journal.whole_events(row.id)
     started = _start(recorded)
     pair = models or await service.models.once_more(started.model, started.sub_model)
     session = await service.adopt(row.session)

@@ -209,6 +209,28 @@ async def test_a_run_that_went_on_after_an_outage_comes_out_as_it_ended(own_envi
     assert len(node.cells) == 1
 
 
+async def test_a_reply_too_long_for_its_event_is_not_asked_for_again(own_environment):
+    long, is_mended = "word " * 20_000, False
+
+    def script(messages):
+        match messages[-1].content:
+            case "Tell.":
+                return long
+            case "Is it?":
+                return "yes" if is_mended else ScriptedReply("Lost", status=503, headers=HOUR)
+            case _:
+                return code("r = llm_query('Tell.')\nllm_query('Is it?')\nFINAL(len(r))")
+
+    async with asked(own_environment, script) as (service, run, model):
+        await service.view(run, wait_s=30)
+        is_mended = True
+        await resume(service, run)
+        ended = (await service.view(run, wait_s=30)).answer
+
+    assert ended.text == f"{len(long.strip())}"
+    assert [each[-1].content for each in model.requests].count("Tell.") == 1
+
+
 async def test_a_run_that_goes_on_has_every_endpoint_it_had(own_environment):
     is_mended = False
 

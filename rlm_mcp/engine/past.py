@@ -110,7 +110,7 @@ class Past:
 
     def _add(self, call: CallEnded) -> None:
         if call.usage is None or len(call.reply) != call.reply_chars:
-            return  # of a very long one the journal has but its ends
+            return  # of a very long one, an earlier version's journal has but its ends
         completion = Completion(
             call.reply, "", call.finish_reason, call.model, call.usage, call.attempts
         )

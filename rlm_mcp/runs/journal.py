@@ -7,7 +7,7 @@ which its session was claimed, and is refused once a newer one is.
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -16,12 +16,12 @@ import anyio
 import anyio.to_thread
 
 from rlm_mcp.errors import ArgumentInvalid, UnknownRun
-from rlm_mcp.events import Event, RunStarted, from_json
+from rlm_mcp.events import CallEnded, Event, RunStarted, from_json
 from rlm_mcp.protocols import Sink
 from rlm_mcp.rules import Keeping
 from rlm_mcp.runs import expiry, messages
 from rlm_mcp.runs.bills import OWNED, SUMS, CallSum, SumScope
-from rlm_mcp.runs.messages import Place, Size
+from rlm_mcp.runs.messages import REPLY_PART, Place, Size
 from rlm_mcp.runs.tables import connect
 from rlm_mcp.runs.writer import JournalSink, Writer, guarded
 
@@ -171,6 +171,20 @@ class Journal:
     async def events(self, run_id: str) -> list[Recorded]:
         """All events of a run, in order."""
         return await self.folded(run_id, list)
+
+    async def whole_events(self, run_id: str) -> list[Recorded]:
+        """All events of a run, in order, with the whole of replies of which they have but the ends.
+
+        Those stay as they are in a run that an earlier version recorded.
+        """
+        return [await self._whole(run_id, row) for row in await self.events(run_id)]
+
+    async def _whole(self, run_id: str, row: Recorded) -> Recorded:
+        event = row.event
+        if not isinstance(event, CallEnded) or len(event.reply) == event.reply_chars:
+            return row
+        reply = await self.message(run_id, (row.seq, REPLY_PART))
+        return replace(row, event=replace(event, reply=reply or event.reply))
 
     async def folded(self, run_id: str, fold: Callable[[Iterator[Recorded]], T]) -> T:
         """What `fold` makes, in a worker thread, of all events of a run, in order."""

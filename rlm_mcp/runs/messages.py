@@ -47,6 +47,8 @@ SELECT seq, part, chars, packed, body FROM messages WHERE run = ? ORDER BY seq, 
 TEXT = "SELECT packed, body FROM messages WHERE run = ? AND seq = ? AND part = ?"
 
 REPLY, THINKING = "reply", "thinking"
+# Of what the end of a call adds: the number of the reply.
+REPLY_PART = 0
 # Below it, packing costs more than it spares.
 LEAST_PACKED = 256
 FASTEST = 1

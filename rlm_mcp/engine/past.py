@@ -11,6 +11,7 @@ time or of chance may come in another order, and the answer to another would be 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from rlm_mcp.events import (
     CallEnded,
@@ -121,19 +122,28 @@ class Past:
             self._by_key[call.key] = completion
 
 
+class Retelling(Sink, Protocol):
+    """A `Sink` that keeps events, and tells others of them."""
+
+    def retell(self, event: Event) -> None:
+        """Tell the others of an event that is kept from before."""
+
+
 class Onward:
-    """The `Sink` of a resumed run: passes on what its events do not say already.
+    """The `Sink` of a resumed run: what its events say already is told again, but not kept twice.
 
     A cell that was stopped on its way has not said its end.
     """
 
-    def __init__(self, sink: Sink, events: Iterable[Event]) -> None:
+    def __init__(self, sink: Retelling, events: Iterable[Event]) -> None:
         self._sink = sink
         self._said = {_name(event) for event in events} - {None}
 
     def emit(self, event: Event) -> None:
         """Take one event of the run that begins anew."""
-        if _name(event) not in self._said:
+        if _name(event) in self._said:
+            self._sink.retell(event)
+        else:
             self._sink.emit(event)
 
 

@@ -11,7 +11,8 @@ errors say) is recorded only if `content` is on, and then as the events have it:
 head and tail.
 
 A span begins and ends when the journal has its event, which is one turn of the event loop after it
-happened.
+happened. A run that goes on begins a tree of its own: cells run again there, and calls that were
+answered before are not in it.
 """
 
 import json

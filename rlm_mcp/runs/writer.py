@@ -211,10 +211,17 @@ class JournalSink:
 
     def tell(self, entries: Sequence[Entry]) -> None:
         """Pass on what is in the file."""
+        self._pass_on([entry.event for entry in entries])
+
+    def retell(self, event: Event) -> None:
+        """Pass on what is in the file from before, and happens again in a run that goes on."""
+        self._pass_on([event])
+
+    def _pass_on(self, events: Sequence[Event]) -> None:
         try:
-            for entry in entries if self.failure is None else ():
+            for event in events if self.failure is None else ():
                 for sink in self._behind:
-                    sink.emit(entry.event)
+                    sink.emit(event)
         except Exception as error:
             # Who tells is the writer of all runs: a sink that breaks must end its own run only.
             log.exception("a sink of run %s broke", self._run)

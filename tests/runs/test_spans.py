@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from rlm_mcp.events import RunStarted
 from rlm_mcp.llm.scripted import ScriptedReply, serve
+from rlm_mcp.resuming import resume
 from rlm_mcp.runs.spans import Spans
 from rlm_mcp.server.app import open_app
 from rlm_mcp.server.build import build_server
@@ -309,6 +310,47 @@ async def test_a_service_that_closes_ends_the_spans_of_its_runs(exported):
         f"{top}/execute_tool/chat": 1,
     }
     assert operation(exported(), top)[0].attributes["error.type"] == "interrupted"
+
+
+async def test_a_run_that_goes_on_has_spans_of_all_it_does_and_asks_from_there(exported):
+    is_mended = False
+
+    def script(messages):
+        if messages[-1].content == "broken" and not is_mended:
+            return ScriptedReply("lost", status=503, headers={"Retry-After": "3600"})
+        if len(messages) == 1:
+            return "replied"
+        if "nested question" in messages[1].content:
+            return code("FINAL(llm_query('broken'))")
+        if len(messages) == 2:
+            return code("coded = llm_query('prompted')")
+        return code("FINAL(rlm_query('nested question'))")
+
+    async with asking(script) as (service, session):
+        job = await service.start(session, Query("asked"))
+        await job.ended.wait()
+        before = len(exported())
+        is_mended = True
+        again = await resume(service, job.run_id)
+        await again.ended.wait()
+        view = await service.view(job.run_id)
+        line = again.status.line()
+
+    spans, top = exported()[before:], "invoke_agent"
+    nested = f"{top}/execute_tool/{top}"
+    assert (job.outcome.stopped_by, view.answer.text) == ("endpoint", "replied")
+    assert line.startswith(f"turn {view.answer.turns}/{Budget().turns} ")
+    assert paths(spans) == {
+        top: 1,
+        f"{top}/execute_tool": view.answer.turns,
+        nested: 1,
+        f"{nested}/execute_tool": 1,
+        f"{nested}/execute_tool/chat": 1,
+    }
+    run = operation(spans, top)[-1]
+    assert run.attributes["gen_ai.conversation.id"] == view.session
+    assert run.attributes["rlm.stopped_by"] == view.answer.stopped_by
+    assert run.attributes["gen_ai.usage.input_tokens"] == view.answer.usage.input_tokens
 
 
 async def test_what_is_open_when_no_more_is_told_ends_as_interrupted(exported):

@@ -72,7 +72,7 @@ async def replay(service: Service, run_id: str) -> Replay:
         UnknownRun: the journal has none of that id.
     """
     run = await service.journal.run(run_id)
-    events = _at_last([row.event for row in await service.journal.whole_events(run_id)])
+    events = at_last([row.event for row in await service.journal.whole_events(run_id)])
     nodes = []
     for started in events:
         if isinstance(started, RunStarted):
@@ -83,7 +83,7 @@ async def replay(service: Service, run_id: str) -> Replay:
     return Replay(run_id, tuple(nodes), await service.journal.came_before(run))
 
 
-def _at_last(events: Sequence[Event]) -> list[Event]:
+def at_last(events: Sequence[Event]) -> list[Event]:
     """What a run did in the end: without what it gave up when it was stopped and then went on.
 
     That is the cell that looked for its best answer then, and the failures of calls whose cell was

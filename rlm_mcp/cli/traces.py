@@ -217,10 +217,11 @@ async def _everything(run: str, part: Part) -> dict[str, Any]:
 
 
 async def _script(run: str) -> str:
+    from rlm_mcp.rerun import is_plain
     from rlm_mcp.runs.script import script
 
     async with _journal() as journal:
-        return await script(journal, run)
+        return await script(journal, run, is_plain)
 
 
 async def _bill(run: str, as_json: bool) -> str:

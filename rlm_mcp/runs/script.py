@@ -4,14 +4,23 @@ import ast
 import builtins
 import textwrap
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from rlm_mcp.events import CellEnded, CellStarted
 from rlm_mcp.runs.journal import Journal, Recorded, RunRow
 
 COLUMNS = 96
 QUERY_CHARS = 300
+RIGHTS = (
+    "This runs with your rights, in no sandbox, where rlm-mcp is installed. No model is asked: what"
+    " they said is in the journal of your RLM_HOME, and so is the text. With PYTHONHASHSEED=0 sets"
+    " have the order they had."
+)
+# What the script itself is made of, see `rlm_mcp.rerun`.
+BEGIN = "import rlm_mcp.rerun\n\n_rerun = rlm_mcp.rerun.Rerun({run!r}, globals())"
+END = "_rerun.end()  # prints the answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,35 +33,38 @@ class RunCell:
     error: str | None
 
 
-async def script(journal: Journal, run_id: str) -> str:
-    """The code of a run in order, that of nested runs left out.
+async def script(journal: Journal, run_id: str, is_plain: Callable[[str], bool]) -> str:
+    """The code of a run in order, that of nested runs left out, as a script that runs.
 
-    What failed, or is Python only to the REPL, stands there as a comment: the run went on without.
-    The head names what the script takes from the REPL.
+    What failed, or is not plain Python, is run as the REPL did: the run went on with what it had
+    done. What never ended, or was ended, stands there as a comment. The head names what the script
+    takes from the REPL; `is_plain` tells what Python makes the same of as the REPL.
 
     Raises:
         UnknownRun: the journal has none of that id.
     """
     run = await journal.run(run_id)
-    return as_script(run, await journal.folded(run_id, _cells))
+    return as_script(run, await journal.folded(run_id, _cells), is_plain)
 
 
-def as_script(run: RunRow, cells: Sequence[RunCell]) -> str:
+def as_script(run: RunRow, cells: Sequence[RunCell], is_plain: Callable[[str], bool]) -> str:
     """The script of these cells."""
     query = " ".join(run.query.split())
     query = query if len(query) <= QUERY_CHARS else query[: QUERY_CHARS - 1] + "…"
     head = [*_comment(f"The code of {run.id}, {run.started[:19]} UTC, by {run.model}."),
             *_comment(f"Question: {query}")]  # fmt: skip
-    parts = [_part(cell) for cell in cells]
-    taken = _free_names("\n".join(cell.code for cell in cells if _failure(cell) is None))
+    if not cells:
+        return "\n".join([*head, *_comment("The run had no code.")])
+    taken = _free_names([cell.code for cell in cells if _runs(cell)])
     if taken:
         head += _comment(f"From the REPL: {', '.join(taken)}")
-    if not cells:
-        head += _comment("The run had no code.")
-    return "\n\n".join(["\n".join(head), *parts])
+    head += _comment(RIGHTS)
+    parts = [_part(cell, is_plain) for cell in cells]
+    return "\n\n".join(["\n".join(head), BEGIN.format(run=run.id), *parts, END])
 
 
 def _cells(recorded: Iterable[Recorded]) -> list[RunCell]:
+    """Each once, as it ended last: a run that goes on runs its code again."""
     events = [row.event for row in recorded if not row.event.node]
     ends = {event.cell: event for event in events if isinstance(event, CellEnded)}
     return [
@@ -63,29 +75,43 @@ def _cells(recorded: Iterable[Recorded]) -> list[RunCell]:
     ]
 
 
-def _part(cell: RunCell) -> str:
-    failure = _failure(cell)
-    if failure is None:
-        return f"# turn {cell.turn}\n{cell.code.strip(chr(10))}"
-    lines = [f"# {line}".rstrip() for line in cell.code.strip("\n").splitlines()]
-    return "\n".join([*_comment(f"turn {cell.turn}, {failure}:"), *lines])
+def _part(cell: RunCell, is_plain: Callable[[str], bool]) -> str:
+    code = cell.code.strip("\n")
+    if not _runs(cell):
+        how = "never ended" if cell.status is None else f"ended badly ({_why(cell)})"
+        lines = [f"# {line}".rstrip() for line in code.splitlines()]
+        return "\n".join([*_comment(f"turn {cell.turn}, which {how}:"), *lines])
+    if cell.status == "ok" and is_plain(code):
+        return f"# turn {cell.turn}\n{code}"
+    how = "as the REPL read it" if cell.status == "ok" else f"which failed ({_why(cell)})"
+    return "\n".join([*_comment(f"turn {cell.turn}, {how}:"), f"_rerun.run({_quoted(code)})"])
 
 
-def _failure(cell: RunCell) -> str | None:
-    """Why a cell's code cannot stand in the script as it is."""
-    if cell.status is None:
-        return "which never ended"
-    if cell.status != "ok":
-        last = (cell.error or "").strip().rpartition("\n")[2]
-        return f"which failed ({last or cell.status})"
-    return None if _tree(cell.code) else "Python only to the REPL"
+def _runs(cell: RunCell) -> bool:
+    """Whether a cell came to an end of its own."""
+    return cell.status in {"ok", "error"}
 
 
-def _free_names(code: str) -> list[str]:
+def _why(cell: RunCell) -> str:
+    last = (cell.error or "").strip().rpartition("\n")[2]
+    return last or cell.status or ""
+
+
+def _quoted(code: str) -> str:
+    """A literal of the code, over as many lines where that can be."""
+    text = f"\n{code}\n"
+    literal = '"""' + text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"') + '"""'
+    try:
+        is_same = ast.literal_eval(literal) == text
+    except (SyntaxError, ValueError):
+        is_same = False
+    return literal if is_same else repr(text)
+
+
+def _free_names(codes: Iterable[str]) -> list[str]:
     """Names that the code reads and nothing in it makes, but for Python's own."""
-    tree = _tree(code)
     made, read = set(dir(builtins)), set()
-    for node in ast.walk(tree) if tree else ():
+    for node in chain.from_iterable(map(ast.walk, filter(None, map(_tree, codes)))):
         match node:
             case ast.Name(ctx=ast.Load()):
                 read.add(node.id)
@@ -108,7 +134,6 @@ def _tree(code: str) -> ast.Module | None:
     """What plain Python makes of the code, None if it can make nothing of it."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            compile(code, "<cell>", "exec")
             return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None

@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 
 import anyio
 import pytest
@@ -119,12 +120,17 @@ async def test_the_list_fills_a_terminal_and_no_line_is_wider(desk, width):
     assert len(second) <= width
 
 
-async def test_the_code_of_a_run_is_printed_as_a_script(desk, run_id):
+async def test_the_code_of_a_run_is_printed_as_a_script_that_prints_its_answer(
+    desk, run_id, tmp_path
+):
     _, out, _ = await desk.run("traces", "show", run_id, "--code")
+    path = tmp_path / "script.py"
+    path.write_text(out, encoding="utf-8")
+    ran = await anyio.run_process([sys.executable, path], env=desk.environment)
 
     assert "# turn 1\npieces = [" in out
     assert "# From the REPL: FINAL, llm_query_batched\n" in out
-    compile(out, "script", "exec")
+    assert ran.stdout == b"even odd even\n"
 
 
 async def test_the_bill_of_a_run_is_printed_alone(desk, run_id):

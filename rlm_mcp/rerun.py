@@ -50,7 +50,7 @@ class Rerun:
         self._namespace = namespace
         self._finals = Finals(namespace, self._mine)
         self._names: dict[str, Any] = {
-            **_helpers(),
+            **_lent(),
             **self._finals.other_names,
             **names_of(contexts),
             **Queries(_Recorded(answers)).functions,
@@ -117,7 +117,7 @@ def is_plain(code: str) -> bool:
         with warnings.catch_warnings(action="ignore"):
             compile(code, "<cell>", "exec", dont_inherit=True)
             plain = ast.parse(code)
-            tree, _ = tree_of(code, "<cell>", [*NAMES, *_helpers()])
+            tree, _ = tree_of(code, "<cell>", [*NAMES, *_lent()])
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -160,7 +160,7 @@ def _read(contexts: Sequence[ContextInfo]) -> list[Context]:
     ]
 
 
-def _helpers() -> dict[str, Any]:
+def _lent() -> dict[str, Any]:
     found = {}
     for each in pkgutil.iter_modules(helpers.__path__):
         module = importlib.import_module(f"{helpers.__name__}.{each.name}")

@@ -214,7 +214,7 @@ async def test_a_replay_that_differs_shows_how_and_fails(desk):
 
 
 async def chance(_messages):
-    return "```repl\nimport random\nx = random.random()\nprint(x)\nFINAL(x)\n```"
+    return "```repl\nimport random\nx = random.SystemRandom().random()\nprint(x)\nFINAL(x)\n```"
 
 
 async def test_a_run_without_code_has_nothing_to_replay(desk):

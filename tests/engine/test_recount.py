@@ -56,7 +56,7 @@ async def test_a_count_told_in_words_is_looked_for_in_what_was_printed(bench):
 
 
 async def test_a_figure_that_rests_on_chance_differs(bench):
-    _, outcome = await recounted(bench, code("import random\nFINAL(random.getrandbits(60))"))
+    _, outcome = await recounted(bench, code("import secrets\nFINAL(secrets.randbits(60))"))
 
     assert outcome == "differs"
 

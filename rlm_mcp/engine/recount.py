@@ -1,7 +1,8 @@
 """Runs a finished program again from the start, to see whether its figures come out again.
 
 What its calls were answered is remembered, so it costs computing time alone. Figures that rest on
-chance, or on what an earlier cell left behind and a later one overwrote, come out otherwise.
+the clock or on secrets, or on what an earlier cell left behind and a later one overwrote, come out
+otherwise; those of `random` do not, which begins alike for each question.
 """
 
 import re

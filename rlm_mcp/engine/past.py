@@ -54,7 +54,7 @@ class Past:
         for event in events:
             match event:
                 case RunStarted() if event.node:
-                    past._name(event)
+                    past._add_nested(event)
                 case CallStarted(role="sub"):
                     past._asked[event.node] += 1
                 case CallEnded(outcome="ok"):
@@ -102,7 +102,7 @@ class Past:
         """A nested run's answer to what the key stands for, None if it has not given one."""
         return self._nested.get(key)
 
-    def _name(self, run: RunStarted) -> None:
+    def _add_nested(self, run: RunStarted) -> None:
         above, _, number = run.node.rpartition(".")
         self._children[above] = max(self._children[above], int(number))
         if run.key and run.node not in self._named:

@@ -63,6 +63,18 @@ class SharedModel(Protocol):
         ...
 
 
+@runtime_checkable
+class PricedModel(Protocol):
+    """A `Model` that tells beforehand what a call may cost. One of a caller's own need not be one.
+
+    Only then does a limit of `cost` hold for calls in parallel; else it counts those that ended.
+    """
+
+    def cost_of(self, input_tokens: int, output_tokens: int) -> float | None:
+        """The cost of one call of so many tokens, none of them cached; None if it has no price."""
+        ...
+
+
 class ReplBackend(Protocol):
     """Where REPLs live. The engine reaches one only through these five verbs.
 

@@ -10,14 +10,17 @@ from rlm_mcp.engine.memo import Memo, key_of
 from rlm_mcp.engine.outage import Outage
 from rlm_mcp.engine.past import Past
 from rlm_mcp.errors import EndpointError
-from rlm_mcp.events import CallEnded, CallOutcome, CallRetried, CallStarted
+from rlm_mcp.events import CallEnded, CallOutcome, CallRetried, CallRole, CallStarted
 from rlm_mcp.llm.retries import OnRetry
-from rlm_mcp.protocols import Model, Sink
-from rlm_mcp.types import Completion, Message, Retry, Usage
+from rlm_mcp.protocols import Model, PricedModel, Sink
+from rlm_mcp.tokens import estimate_tokens
+from rlm_mcp.types import Completion, Message, Retry, StoppedBy, Usage
 from rlm_mcp.words import clip
 
 PROMPT_CHARS = 600
 REPLY_CHARS = 64_000
+# What a chat template puts around a message.
+FRAME_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,20 @@ def call_key(model: Model, messages: Sequence[Message]) -> str:
     return key_of(model.name, *(message.content for message in messages)).hex()
 
 
+def most_of(model: Model, messages: Sequence[Message], max_tokens: int) -> Usage:
+    """What one request may use at the most, as far as tokens can be told before they are counted.
+
+    The cost is None for a model that does not tell its price. Twice as much is used where the model
+    is asked again without its thinking.
+    """
+    given = sum(estimate_tokens(message.content) + FRAME_TOKENS for message in messages)
+    cost = model.cost_of(given, max_tokens) if isinstance(model, PricedModel) else None
+    return Usage(calls=1, input_tokens=given, output_tokens=max_tokens, cost=cost)
+
+
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Asks models on behalf of a run. Who asks has had the call admitted by the ledger.
+    """Asks models on behalf of a run: `admit` a call first, then `ask`.
 
     `memo` holds what sub-models have said in it, `past` what a resumed run was answered before;
     `outage` bears the loss of an endpoint.
@@ -77,6 +91,19 @@ class Calls:
     memo: Memo = field(default_factory=Memo)
     past: Past = field(default_factory=Past)
     outage: Outage = field(default_factory=Outage)
+
+    async def admit(
+        self,
+        node: str,
+        role: CallRole,
+        model: Model,
+        messages: Sequence[Message],
+        max_tokens: int,
+    ) -> Admission | StoppedBy:
+        """Leave to make a call, once what it may use is free; or the limit that forbids it."""
+        if not self.ledger.limits_use:  # a guess of tokens takes time
+            return await self.ledger.admit(node, role)
+        return await self.ledger.admit(node, role, most_of(model, messages, max_tokens))
 
     async def ask(
         self,

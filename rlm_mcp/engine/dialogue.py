@@ -109,7 +109,9 @@ class Dialogue:
         call = ".".join(filter(None, (self.node, f"r{self.requests.count + 1}")))
         known = self.calls.past.root(call, call_key(self.model, messages))
         if known is None:
-            admission = self.calls.ledger.admit(self.node, "root", _chars(messages))
+            admission = await self.calls.admit(
+                self.node, "root", self.model, messages, self.reply_tokens
+            )
             if not isinstance(admission, Admission):
                 return None
             self.requests.count += 1

@@ -265,7 +265,7 @@ class SubCalls:
         messages = (Message("user", prompt),)
         if (known := self.calls.past.sub(call_key(model, messages))) is not None:
             return said(known, self.reply_tokens)
-        admission = self.calls.ledger.admit(self.node, "sub", len(prompt))
+        admission = await self.calls.admit(self.node, "sub", model, messages, self.reply_tokens)
         if not isinstance(admission, Admission):
             return refused(admission)
         self._count += 1

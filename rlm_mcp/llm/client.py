@@ -112,6 +112,10 @@ class RemoteModel:
         """How many requests its endpoints are given at a time."""
         return sum(server.gate.slots for server in self.servers)
 
+    def cost_of(self, input_tokens: int, output_tokens: int) -> float | None:
+        """See `PricedModel.cost_of`."""
+        return None if self._price is None else self._price.cost(input_tokens, output_tokens, None)
+
     def for_run(self, session: str, run: str) -> "RunsModel":
         """The same model, asked on behalf of a run: its calls take turns with other runs'."""
         return RunsModel(self, Asker(session, run))
@@ -301,6 +305,10 @@ class RunsModel:
     def slots(self) -> int:
         """See `Model.slots`."""
         return self.model.slots
+
+    def cost_of(self, input_tokens: int, output_tokens: int) -> float | None:
+        """See `PricedModel.cost_of`."""
+        return self.model.cost_of(input_tokens, output_tokens)
 
     def learn_window(self, tokens: int) -> None:
         """See `Model.learn_window`; what one run finds out holds for all."""

@@ -68,6 +68,10 @@ class ScriptedModel:
         self._price = price
         self._patience_s = patience_s
 
+    def cost_of(self, input_tokens: int, output_tokens: int) -> float | None:
+        """See `PricedModel.cost_of`."""
+        return None if self._price is None else self._price.cost(input_tokens, output_tokens, None)
+
     def learn_window(self, tokens: int) -> None:
         """Take note that no more than `tokens` of a prompt are kept."""
         self.window_tokens = min(tokens, self.window_tokens or tokens)
@@ -113,7 +117,7 @@ class ScriptedModel:
             input_tokens=tokens[0],
             output_tokens=tokens[1],
             estimated_calls=0 if reply.reports_usage else 1,
-            cost=None if self._price is None else self._price.cost(*tokens, None),
+            cost=self.cost_of(*tokens),
             seconds=anyio.current_time() - start,
         )
         if not reply.text and reply.finish_reason == "length":

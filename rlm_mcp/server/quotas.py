@@ -32,7 +32,7 @@ class Quotas:
     """The limits, and a lock for each user and kind of thing: counting and taking are one step.
 
     `caps` are the costs that runs were started with: what a run at work may still spend is set
-    aside for it. Only calls in flight when it is spent can go beyond it, as in any run.
+    aside for it. Its last call can go beyond that, as in any run.
     """
 
     settings: Settings

@@ -292,7 +292,7 @@ async def test_the_end_of_a_call_is_told_also_where_who_asked_is_cancelled_meanw
     stuck = Stuck()
     run = bench.run(stuck)
     calls, model = run.ports.calls, run.ports.root
-    site = CallSite("r1", 1, calls.ledger.admit("", "root", 10))
+    site = CallSite("r1", 1, await calls.ledger.admit("", "root"))
 
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:

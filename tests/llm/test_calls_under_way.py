@@ -7,7 +7,7 @@ import pytest
 from wire_server import CHAT, delta, drop, events, raw_server, silence, then
 
 from rlm_mcp.engine.calls import Calls, CallSite
-from rlm_mcp.engine.ledger import Admission, Ledger
+from rlm_mcp.engine.ledger import Ledger
 from rlm_mcp.errors import EndpointError, EndpointFailed, ReplyEmpty
 from rlm_mcp.events import CallEnded, CallRetried
 from rlm_mcp.llm.client import Connection, RemoteModel, Server
@@ -194,7 +194,7 @@ async def asked_in_a_run(model, told):
     """The call as a run makes and bills it."""
     calls = Calls(Ledger(Budget()), told)
     calls.outage.has_answers = True
-    site = CallSite("s1", 1, Admission("", "sub", 1))
+    site = CallSite("s1", 1, await calls.ledger.admit("", "sub"))
     with anyio.fail_after(20):
         await calls.ask(model, asking("Is it?"), site, 30)
 

@@ -125,6 +125,23 @@ async def test_a_run_ends_when_the_days_money_does(team):
     assert answer["stopped_by"] == "cost"
 
 
+async def test_a_batch_spends_no_more_than_the_days_money_and_one_call(team):
+    def batches(messages):
+        if messages[0].role == "system":
+            return "```repl\nllm_query_batched([f'{n} ' + 'ab ' * 40 for n in range(30)])\n```"
+        return "yes " * 30
+
+    prices = {"price_in": 0, "price_out": 0, "sub_price_in": 0, "sub_price_out": 1_000_000}
+    most = 200
+    async with team(batches, user_cost_per_day=most, **prices) as t, t.client("alice") as alice:
+        session = (await alice.call("load_context", text="one"))["session"]
+        answer = await alice.call("rlm_query", query="?", session=session, budget={"cost": most})
+        spent = (await alice.call("get_costs", scope="day"))["sub"]
+
+    assert answer["stopped_by"] == "cost"
+    assert most <= spent["cost"] <= most + spent["cost"] / spent["calls"]
+
+
 async def test_money_that_nobody_can_count_is_not_spent(team):
     async with team(answers, user_cost_per_day=1) as t, t.client("alice") as alice:
         session = (await alice.call("load_context", text="one"))["session"]

@@ -1,6 +1,6 @@
 """What may be loaded, and how long it is kept."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ class LoadRules:
     unpacked).
 
     `private` are files and folders that nothing is loaded from wherever they lie, links followed.
+    `keys` are the server's own: what begins with one in it is not loaded either, however it came.
     Loads of another `whose` are not remembered for this one, and its contexts are others.
     """
 
@@ -25,6 +26,7 @@ class LoadRules:
     most_file_bytes: int = 64 * 10**9
     most_files: int = 1_000_000
     private: tuple[Path, ...] = ()
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
     whose: str = ""
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -12,12 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from rlm_mcp import given
 from rlm_mcp.conduct import Strategy
 from rlm_mcp.rules import Keeping, LoadRules
+from rlm_mcp.settings_file import own_path
 from rlm_mcp.types import Budget, ReplLimits
 
 PREFIX = given.PREFIX
 MB = 10**6
 GB = 10**9
 DEFAULT_API_URL = "http://localhost:8080/v1"
+# Not the words that stand for a key where none is asked: those stand in many texts.
+_KEY = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])\S{16,}")
+_PASSWORD = re.compile(r"//[^/@:\s]*:([^/@\s]+)@")
 logger = logging.getLogger(__name__)
 
 
@@ -249,7 +254,23 @@ class Settings(BaseModel):
             most_bytes=round(self.max_load_gb * GB),
             most_file_bytes=round(self.max_file_gb * GB),
             most_files=self.max_files,
+            private=self._own_places,
+            keys=self._own_keys,
         )
+
+    @property
+    def _own_places(self) -> tuple[Path, ...]:
+        """What holds keys, or texts of others: the data folder, the settings file, the tokens."""
+        own = (self.home, own_path(), self.token_file)
+        return tuple(path.expanduser().absolute() for path in own if path is not None)
+
+    @property
+    def _own_keys(self) -> tuple[bytes, ...]:
+        """Keys and passwords of endpoints, as far as one can be told from a word."""
+        keys = [key.get_secret_value().strip() for key in (self.api_key, self.sub_api_key) if key]
+        for urls in (self.api_url, self.sub_api_url):
+            keys += _PASSWORD.findall(urls or "")
+        return tuple(dict.fromkeys(key.encode() for key in keys if _KEY.fullmatch(key)))
 
     @property
     def _roots(self) -> tuple[Path, ...] | None:

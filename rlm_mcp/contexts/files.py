@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rlm_mcp.contexts.listing import Piece, Stamp, reason_of
-from rlm_mcp.contexts.reading import CHUNK_BYTES, pieces
+from rlm_mcp.contexts.reading import CHUNK_BYTES, UNGUARDED, pieces
+from rlm_mcp.contexts.secrets import Guard
 from rlm_mcp.contexts.unpack import Unpacked, blocks, damage, is_packed
 from rlm_mcp.errors import SourceTooLarge, SourceUnreadable
 
@@ -52,15 +53,15 @@ def chunks(number: int, size: int) -> Iterator[bytes]:
         raise SourceUnreadable("became shorter while it was read", "Load it again.")
 
 
-def document(file: str, listed: os.stat_result, *, guarded: bool = False) -> Iterator[Piece]:
-    """The text of a file, of a compressed one what it holds; see `reading.pieces` for `guarded`.
+def document(file: str, listed: os.stat_result, *, guard: Guard = UNGUARDED) -> Iterator[Piece]:
+    """The text of a file, of a compressed one what it holds; see `reading.pieces` for `guard`.
 
     Raises:
         SourceEmpty, SourceUnreadable: see `pieces`, `opened`, `chunks` and `unpack`.
     """
     with opened(file, listed) as (number, size):
         raw = _unpacked(number, file) if is_packed(file) else chunks(number, size)
-        yield from pieces(raw, guarded=guarded)
+        yield from pieces(raw, guard=guard)
 
 
 def _unpacked(number: int, file: str) -> Iterator[bytes]:

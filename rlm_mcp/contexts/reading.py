@@ -3,21 +3,22 @@
 from collections.abc import Iterator
 from itertools import chain
 
-from rlm_mcp.contexts import secrets
 from rlm_mcp.contexts.decode import SNIFF_BYTES, Decoder, is_binary
 from rlm_mcp.contexts.listing import Piece
+from rlm_mcp.contexts.secrets import OWN, Guard
 from rlm_mcp.errors import SourceEmpty, SourceUnreadable
 
 CHUNK_BYTES = 256 << 10
+UNGUARDED = Guard()
 
 
 def pieces(
-    chunks: Iterator[bytes], *, guarded: bool = False, declared: bytes = b""
+    chunks: Iterator[bytes], *, guard: Guard = UNGUARDED, declared: bytes = b""
 ) -> Iterator[Piece]:
     """The text of one document's bytes, which come in chunks of at most 256 KiB or so.
 
-    `guarded` refuses what shows a key or a token at its beginning. `declared` is a content type
-    that came with it.
+    `guard` refuses it by its beginning, at least 8 KiB. `declared` is a content type that came with
+    it.
 
     Raises:
         SourceEmpty: it is no text, or a secret.
@@ -28,8 +29,9 @@ def pieces(
         head += more
     if is_binary(head):
         raise SourceEmpty("binary", "Name a file that holds text.")
-    if guarded and secrets.shows_secret(head):
-        raise SourceEmpty(secrets.REASON, "Name the file itself.")
+    if (reason := guard.reason(head)) is not None:
+        hint = "Take the key out of it." if reason == OWN else "Name the file itself."
+        raise SourceEmpty(reason, hint)
     size = len(head)
     following = next(chunks, b"")
     if not following and head.isascii():

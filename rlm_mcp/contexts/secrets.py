@@ -1,13 +1,19 @@
 """Files that likely hold keys or passwords: told by their names, some by how they begin.
 
-They are left out of folders and globs; who names such a file gets it.
+They are left out of folders and globs; who names such a file gets it. A file with one of our own
+keys in it nobody gets: models and code would read it.
 """
 
 import re
+from dataclasses import dataclass, field
+from typing import Self
+
+from blake3 import blake3
 
 from rlm_mcp.rules import LoadRules
 
 REASON = "likely secret; name it to load it"
+OWN = "secret: it holds a key of this server's own"
 _NAMES = frozenset(
     {
         ".env", ".git-credentials", ".htpasswd", ".netrc", ".pgpass", "_netrc",
@@ -24,12 +30,24 @@ _READ_NAMES = frozenset(
     }
 )  # fmt: skip
 _READ_SUFFIXES = (".key", ".pem", ".tfvars", *_SAMPLES)
+# Where MCP clients keep their servers, with the environment of each.
+_CLIENT_NAMES = frozenset(
+    {
+        ".claude.json", "claude_desktop_config.json", "cline_mcp_settings.json", "config.toml",
+        "config.yaml", "mcp_config.json", "mcp_settings.json", "opencode.json", "settings.json",
+    }
+)  # fmt: skip
+_OURS = (
+    rb"\bRLM_(?:SUB_)?API_KEY[\"']?\s*[=:]\s*[\"']?[^\s\"'$<{]{8}|"
+    rb"^(?:sub_)?api_key\s*=\s*[\"'][^\s\"'$<{]{8}"
+)
+_OUR_KEY = re.compile(_OURS, re.MULTILINE)
 # The forms that the issuers document: cloud, forge, package index and model keys, and our own.
 _TOKEN = re.compile(
     rb"-----BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}|gh[pousr]_\w{36}|github_pat_\w{22}|"
     rb"glpat-[\w-]{20}|xox[abprs]-[\w-]{10}|AIza[\w-]{35}|sk-[\w-]{20}|npm_\w{36}|pypi-[\w-]{50}|"
     rb"rlm_[\w-]{43}|"
-    rb"(?i:_authToken|_password|^password)\s*[=:]\s*[^\s$<{]{8}",
+    rb"(?i:_authToken|_password|^password)\s*[=:]\s*[^\s$<{]{8}|" + _OURS,
     re.MULTILINE,
 )
 
@@ -39,9 +57,35 @@ def reason(path: str, rules: LoadRules) -> str | None:
     return REASON if not rules.secrets and is_secret(path) else None
 
 
-def guards(path: str, rules: LoadRules) -> bool:
-    """Whether a secret in a file keeps it out."""
-    return not rules.secrets and may_be_secret(path)
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What keeps a file out once its beginning shows it: any key or token, or one of our own.
+
+    As text it is another one as soon as it finds something else, and tells no key.
+    """
+
+    signs: re.Pattern[bytes] | None = None
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, path: str, rules: LoadRules) -> Self:
+        """Of a file in a folder, an archive or a repository."""
+        return cls(None if rules.secrets else _signs(path), rules.keys)
+
+    @classmethod
+    def of_named(cls, rules: LoadRules) -> Self:
+        """Of a file that was named itself."""
+        return cls(keys=rules.keys)
+
+    def reason(self, head: bytes) -> str | None:
+        """Why a file that begins with `head` is left out, None if it is not."""
+        if any(key in head for key in self.keys):
+            return OWN
+        return REASON if self.signs and self.signs.search(head) else None
+
+    def __str__(self) -> str:
+        known = blake3(b" ".join(self.keys)).hexdigest(4) if self.keys else ""
+        return f"{self.signs is not None} {known}".rstrip()
 
 
 def is_secret(path: str) -> bool:
@@ -52,11 +96,9 @@ def is_secret(path: str) -> bool:
     return name in _NAMES or name.endswith(_SUFFIXES) or path.endswith(_PLACES)
 
 
-def may_be_secret(path: str) -> bool:
-    """Whether it depends on what stands in it."""
-    return path.endswith(_READ_SUFFIXES) or path[path.rfind("/") + 1 :] in _READ_NAMES
-
-
-def shows_secret(head: bytes) -> bool:
-    """Whether a file of such a name, which begins with `head`, holds a key or a token."""
-    return _TOKEN.search(head) is not None
+def _signs(path: str) -> re.Pattern[bytes] | None:
+    """What it depends on in such a file, None if its name lets it through."""
+    name = path[path.rfind("/") + 1 :]
+    if name in _READ_NAMES or path.endswith(_READ_SUFFIXES):
+        return _TOKEN
+    return _OUR_KEY if name in _CLIENT_NAMES else None

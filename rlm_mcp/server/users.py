@@ -23,7 +23,6 @@ from rlm_mcp.runs.standing import may_go_on
 from rlm_mcp.server.quotas import Outlay, Quotas
 from rlm_mcp.server.sessions import Request
 from rlm_mcp.service import Query, Service
-from rlm_mcp.settings_file import own_path
 from rlm_mcp.types import ContextInfo, CostScope
 
 # Its environment has the endpoints' keys, and its files are open there.
@@ -188,9 +187,8 @@ class User:
     def rules(self) -> LoadRules:
         """What it may load: nothing of the server's own. Follows links, so for a worker thread."""
         settings = self.service.settings
-        own = [settings.home, own_path(), *filter(None, [settings.token_file])]
-        private = (*(path.expanduser().absolute() for path in own), SYSTEM)
-        return replace(settings.load_rules, private=private, whose=self.principal)
+        rules = settings.load_rules
+        return replace(rules, private=(*rules.private, SYSTEM), whose=self.principal)
 
 
 def _refuse_patterns(schema: object) -> None:

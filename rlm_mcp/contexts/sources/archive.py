@@ -53,11 +53,11 @@ class _Archive:
 
     def entry(self, name: str, size: int, read: Read) -> Entry:
         """A member that `read` gives the text of."""
-        guarded = secrets.guards(name, self.asking.rules)
+        guard = secrets.Guard.of(name, self.asking.rules)
         return Entry(
             path=shown(name),
-            read=partial(read, guarded=guarded),
-            stamp=f"{stamp(self.status)} {guarded} {name}",
+            read=partial(read, guard=guard),
+            stamp=f"{stamp(self.status)} {guard} {name}",
             changed_ns=changed_ns(self.status),
             bytes=size,
         )
@@ -151,9 +151,11 @@ def _check_sizes(members: list[zipfile.ZipInfo], archive: _Archive) -> None:
         raise SourceTooLarge(why, TRUST)
 
 
-def _read_zip(whole: zipfile.ZipFile, member: zipfile.ZipInfo, *, guarded: bool) -> Iterator[Piece]:
+def _read_zip(
+    whole: zipfile.ZipFile, member: zipfile.ZipInfo, *, guard: secrets.Guard
+) -> Iterator[Piece]:
     with damage(), whole.open(member) as stream:
-        yield from pieces(blocks(stream), guarded=guarded)
+        yield from pieces(blocks(stream), guard=guard)
 
 
 def _tar(archive: _Archive) -> Listing:
@@ -194,9 +196,11 @@ def _tar_reason(member: tarfile.TarInfo) -> str | None:
     return "hard link" if member.islnk() else "no file"
 
 
-def _read_tar(whole: tarfile.TarFile, member: tarfile.TarInfo, *, guarded: bool) -> Iterator[Piece]:
+def _read_tar(
+    whole: tarfile.TarFile, member: tarfile.TarInfo, *, guard: secrets.Guard
+) -> Iterator[Piece]:
     with damage():
         stream = whole.extractfile(member)
         if stream:
             with stream:
-                yield from pieces(blocks(stream), guarded=guarded)
+                yield from pieces(blocks(stream), guard=guard)

@@ -95,9 +95,9 @@ class _Repository:
             if reason:
                 skipped.append(Skip(shown(path), reason))
                 continue
-            guarded = secrets.guards(path, self.asking.rules)
-            read = partial(_read, blobs, name, guarded=guarded)
-            entries.append(Entry(shown(path), read, f"git {name} {guarded}", bytes=int(size)))
+            guard = secrets.Guard.of(path, self.asking.rules)
+            read = partial(_read, blobs, name, guard=guard)
+            entries.append(Entry(shown(path), read, f"git {name} {guard}", bytes=int(size)))
         return Listing(
             name=shown(f"{self.folder.name}@{revision}"),
             folder=f"{self.folder}@{revision}",
@@ -126,8 +126,8 @@ def _reason(mode: int, path: str, rules: LoadRules) -> str | None:
     return secrets.reason(path, rules)
 
 
-def _read(blobs: "_Blobs", name: str, *, guarded: bool) -> Iterator[Piece]:
-    yield from pieces(blobs.read(name), guarded=guarded)
+def _read(blobs: "_Blobs", name: str, *, guard: secrets.Guard) -> Iterator[Piece]:
+    yield from pieces(blobs.read(name), guard=guard)
 
 
 def _gone() -> SourceUnreadable:

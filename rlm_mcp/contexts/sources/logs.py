@@ -11,6 +11,7 @@ from rlm_mcp.contexts.files import changed_ns, document, stamp
 from rlm_mcp.contexts.listing import Asking, Entry, Listing, Piece, Source, reason_of, shown
 from rlm_mcp.contexts.private import Private
 from rlm_mcp.contexts.roots import located
+from rlm_mcp.contexts.secrets import Guard
 from rlm_mcp.contexts.unpack import PACKED
 from rlm_mcp.errors import SourceEmpty, SourceMissing, SourceUnreadable
 
@@ -49,10 +50,11 @@ def offer(source: Source, asking: Asking) -> Listing | None:
         raise SourceMissing(f"There is no part of {shown(str(path))}.", "Check the path.")
     order = sorted(parts, key=lambda place: _age(path, place) or _NEWEST)
     statuses = [parts[place] for place in order]
+    guard = Guard.of_named(asking.rules)
     entry = Entry(
         path=shown(path.name),
-        read=partial(_read, list(zip(order, statuses, strict=True))),
-        stamp="; ".join(map(stamp, statuses)),
+        read=partial(_read, list(zip(order, statuses, strict=True)), guard),
+        stamp="; ".join([*map(stamp, statuses), str(guard)]),
         changed_ns=max(map(changed_ns, statuses)),
         bytes=sum(status.st_size for status in statuses),
     )
@@ -75,10 +77,10 @@ def _age(log: Path, place: Path) -> tuple[int, int] | None:
     return 1, -int(digits)
 
 
-def _read(parts: Sequence[tuple[Path, os.stat_result]]) -> Iterator[Piece]:
+def _read(parts: Sequence[tuple[Path, os.stat_result]], guard: Guard) -> Iterator[Piece]:
     for place, status in parts:
         try:
-            yield from document(str(place), status)
+            yield from document(str(place), status, guard=guard)
         except (SourceEmpty, SourceUnreadable) as error:
             message = f"{shown(place.name)} is {error.message}"
             raise SourceUnreadable(message, error.hint) from error

@@ -59,7 +59,7 @@ def offer(source: Source, asking: Asking) -> Listing | None:
         raise SourceUnreadable(
             f"{shown(source)} is a {kind_of(status.st_mode)}.", "Name a file, a folder or a glob."
         )
-    entry = _entry(shown(path.name), str(real), status)
+    entry = _entry(shown(path.name), str(real), status, secrets.Guard.of_named(asking.rules))
     return Listing(entry.path, str(path.parent.resolve()), (entry,), named=True)
 
 
@@ -146,7 +146,7 @@ def _listing(
             shown(file.path),
             f"{place}/{file.path}",
             file.status,
-            guarded=secrets.guards(file.path, asking.rules),
+            secrets.Guard.of(file.path, asking.rules),
         )
         for file in files
     ]
@@ -158,12 +158,12 @@ def _listing(
     )
 
 
-def _entry(path: str, file: str, status: os.stat_result, *, guarded: bool = False) -> Entry:
-    """`guarded`: a secret in it keeps it out."""
+def _entry(path: str, file: str, status: os.stat_result, guard: secrets.Guard) -> Entry:
+    """What `guard` finds in it keeps it out."""
     return Entry(
         path=path,
-        read=partial(document, file, status, guarded=guarded),
-        stamp=f"{stamp(status)} {guarded}",
+        read=partial(document, file, status, guard=guard),
+        stamp=f"{stamp(status)} {guard}",
         changed_ns=changed_ns(status),
         bytes=status.st_size,
     )

@@ -110,7 +110,7 @@ class RemoteModel:
     @property
     def slots(self) -> int:
         """How many requests its endpoints are given at a time."""
-        return sum(server.gate.slots for server in self.servers)
+        return sum(gate.slots for gate in {server.gate for server in self.servers})
 
     def cost_of(self, input_tokens: int, output_tokens: int) -> float | None:
         """See `PricedModel.cost_of`."""

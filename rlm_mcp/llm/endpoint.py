@@ -78,13 +78,17 @@ class Endpoint:
         self._address = clean.removesuffix("/")
         self.speech: Speech = OpenAIChat()
         self.windows: dict[str, int] = {}
-        self._key = key
         self._idle_s = idle_s
         self.dialects: dict[str, Dialect] = {}
         headers = {"content-type": "application/json"}
+        self._secrets = (key,) if key else ()
         if address.userinfo:
-            name_and_password = f"{address.username}:{address.password}".encode()
-            headers["authorization"] = f"Basic {b64encode(name_and_password).decode()}"
+            name_and_password = f"{address.username}:{address.password}"
+            basic = b64encode(name_and_password.encode()).decode()
+            headers["authorization"] = f"Basic {basic}"
+            as_written = address.userinfo.decode("ascii").partition(":")[2]
+            found = (address.password, as_written, name_and_password, basic)
+            self._secrets += tuple(filter(None, found))
         elif key:
             headers["authorization"] = f"Bearer {key}"
         self._lanes = Lanes(address, headers)
@@ -102,7 +106,7 @@ class Endpoint:
 
     def target(self, model: str) -> Target:
         """What errors about a request to `model` name."""
-        return Target(self.url, model, self.listed, self._key)
+        return Target(self.url, model, self.listed, self._secrets)
 
     async def fetch(self, path: str, timeout_s: float, body: Any = None) -> Fetched:
         """GET a path below the server's root (the address without `/v1`), or POST a JSON body.

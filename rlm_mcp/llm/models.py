@@ -12,7 +12,7 @@ import anyio.to_thread
 from rlm_mcp.errors import EndpointError, SettingsInvalid
 from rlm_mcp.llm.prices import Price, price
 from rlm_mcp.llm.profiles import ModelProfile, keep, kept
-from rlm_mcp.llm.sites import Site, root_site, sub_sites
+from rlm_mcp.llm.sites import Site, root_site, server_of, sub_sites
 from rlm_mcp.protocols import Model, SharedModel
 from rlm_mcp.settings import Settings
 
@@ -308,6 +308,6 @@ class Models:
         if (url, key) not in self._connections:
             endpoint = Endpoint(url, key, self._settings.timeout_s, shown=shown)
             await self._stack.enter_async_context(endpoint)
-            gate = self._gates.setdefault(url, Gate(slots=1))
+            gate = self._gates.setdefault(server_of(url), Gate(slots=1))
             self._connections[url, key] = Connection(endpoint, gate)
         return self._connections[url, key]

@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -52,12 +55,12 @@ class WindowShared(EndpointBusy):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Who was asked: what an error names, and the secret it must not."""
+    """Who was asked: what an error names, and the secrets it must not."""
 
     url: str
     model: str
     listed: tuple[str, ...] = ()
-    secret: str | None = field(default=None, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +187,9 @@ def _too_long(refusal: Refusal, url: str) -> PromptTooLong:
 
 
 def _said(text: str, target: Target) -> str:
-    """`: ` and the server's words on one line, shortened, without the key some servers repeat."""
-    if target.secret:
-        text = text.replace(target.secret, "***")
+    """`: ` and the server's words on one line, shortened, without secrets that it repeats."""
+    for secret in sorted(target.secrets, key=len, reverse=True):  # one may stand in another
+        text = text.replace(secret, "***")
     line = " ".join(text.split())
     if len(line) > _SHOWN_CHARS:
         line = f"{line[:_SHOWN_CHARS]}... ({len(text):,} characters)"
@@ -194,10 +197,16 @@ def _said(text: str, target: Target) -> str:
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds, or until the date of an HTTP header (RFC 9110, 10.2.3); of a past one none."""
     for name in _RETRY_AFTER:
         value = headers.get(name, "")
         if value.replace(".", "", 1).isdecimal():
             return float(value)
+        with suppress(ValueError):
+            until = parsedate_to_datetime(value)
+            if until.tzinfo is None:  # RFC 9110, 5.6.7: all dates are GMT
+                until = until.replace(tzinfo=UTC)
+            return max(0.0, (until - datetime.now(UTC)).total_seconds())
     return None
 
 

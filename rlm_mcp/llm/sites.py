@@ -12,6 +12,8 @@ from rlm_mcp.settings import PREFIX, Settings
 _SEPARATORS = re.compile(r"[\s,]+")
 # A comma may stand in a password, too.
 _BETWEEN = re.compile(r"[\s,]+(?=https?://)")
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,20 @@ def sub_sites(settings: Settings, root: Site) -> tuple[Site, ...]:
     return tuple(
         Site(url, own or (root.key if url == root.url else None)) for url in dict.fromkeys(urls)
     )
+
+
+def server_of(url: str) -> str:
+    """The same for all spellings of one server's address: who asks there shares its slots.
+
+    Case of the host, a port that goes without saying, user names and the names of this machine's
+    loopback (RFC 6761, 6.3) make no difference; the path does: one host may have several servers.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    if host in _LOOPBACK or host.endswith(".localhost"):
+        host = "localhost"
+    port = parts.port or _PORTS[parts.scheme]
+    return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/').removesuffix('/v1')}"
 
 
 def _key(secret: SecretStr | None, prefix: str) -> str | None:

@@ -1,6 +1,9 @@
 """A model over HTTP: odd streams, broken lines, busy servers, cancellation, limits, secrets."""
 
+import base64
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import anyio
 import anyio.lowlevel
@@ -12,6 +15,7 @@ from wire_server import CHAT, delta, drop, events, raw_server, reply, silence, t
 from rlm_mcp.engine.replies import parse
 from rlm_mcp.errors import (
     EndpointBusy,
+    EndpointError,
     EndpointFailed,
     EndpointRefused,
     EndpointUnreachable,
@@ -19,6 +23,7 @@ from rlm_mcp.errors import (
     PromptTooLong,
 )
 from rlm_mcp.llm.models import Models
+from rlm_mcp.llm.refusals import read_refusal
 from rlm_mcp.llm.scripted import ScriptedReply, serve
 from rlm_mcp.settings import Settings
 from rlm_mcp.tokens import estimate_tokens
@@ -220,6 +225,48 @@ async def test_a_name_and_password_in_the_address_are_sent_and_never_shown():
                 await model.complete(HELLO)
     assert "authorization: Basic bWU6cGFzcyB3b3Jk\r\n" in server.chats[0].head
     assert "pass" not in f"{caught.value!r} {caught.value}"
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+@pytest.mark.parametrize("echo", ["Basic {basic}", "me:{plain}", "of {plain}", "of {quoted}"])
+async def test_a_password_that_a_server_repeats_is_in_no_error(status, echo):
+    plain, quoted = "pass word/7", "pass%20word%2F7"
+    basic = base64.b64encode(f"me:{plain}".encode()).decode()
+    said = echo.format(basic=basic, plain=plain, quoted=quoted)
+    body = orjson.dumps({"error": {"message": f"bad: {said}", "code": said, "type": said}})
+    async with raw_server({CHAT: reply(status, body)}) as server:
+        address = server.url.replace("//", f"//me:{quoted}@")
+        async with Models(Settings(api_url=address, model="tiny"), patience_s=0) as models:
+            model = (await models.resolve()).root
+            with pytest.raises(EndpointError, match=r"bad: .*\*\*\*") as caught:
+                await model.complete(HELLO)
+            shown = f"{caught.value!r} {caught.value} {model.servers[0].connection.endpoint!r}"
+            shown += repr(model.servers[0].connection.endpoint.target("x"))
+    assert not [secret for secret in (plain, quoted, basic) if secret in shown]
+
+
+def test_retry_after_may_be_a_date_and_a_past_one_is_at_once():
+    def read(value):
+        return read_refusal(503, {"retry-after": value}, b"{}").retry_after_s
+
+    def date(seconds):
+        return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+    assert 3500 < read(date(3600)) <= 3600
+    assert read(date(-3600)) == 0
+    assert read("Sunday, 06-Nov-94 08:49:37 GMT") == 0
+    assert read("Sun Nov  6 08:49:37 1994") == 0
+    assert read("7") == 7
+    assert [read(value) for value in ("", "soon", "-1", "Wed, 99 Nov 2029 07:28:00 GMT")] == [
+        None
+    ] * 4
+
+
+async def test_a_date_beyond_all_patience_is_not_waited_for():
+    answer = reply(429, b"{}", "Retry-After: Wed, 28 Nov 2999 07:28:00 GMT")
+    async with model_at(answer) as (model, _):
+        with anyio.fail_after(30), pytest.raises(EndpointBusy):
+            await model.complete(HELLO)
 
 
 async def test_no_slot_is_held_while_a_request_waits_for_its_next_attempt():

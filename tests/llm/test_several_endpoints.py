@@ -10,6 +10,7 @@ from wire_server import CHAT, raw_server, reply
 from rlm_mcp.errors import EndpointRefused, EndpointUnreachable, SettingsInvalid
 from rlm_mcp.llm.models import Models
 from rlm_mcp.llm.scripted import ScriptedReply, serve
+from rlm_mcp.llm.sites import server_of
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Message
 
@@ -252,6 +253,43 @@ async def test_addresses_stand_with_spaces_or_commas_between_them(written):
         given = Settings(api_url=one.url, sub_api_url=written.format(one.url, other.url))
         async with Models(given) as models:
             assert (await models.resolve()).sub.slots == 5
+
+
+async def test_one_server_has_one_limit_however_its_address_is_written():
+    async def slow(_):
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        return "yes"
+
+    async with serve(slow, slots=2) as server:
+        written = [
+            server.url.replace("127.0.0.1", name) for name in ("LOCALHOST", "me:x@127.0.0.1")
+        ]
+        async with models_at(server, *written, concurrency=2) as models:
+            pair = await models.resolve()
+            assert pair.sub.slots == 2
+            with anyio.fail_after(20):
+                async with anyio.create_task_group() as tasks:
+                    for number in range(10):
+                        for model in (pair.root, pair.sub):
+                            tasks.start_soon(model.complete, [Message("user", f"{number}")])
+    assert server.peak == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("http://localhost:80/v1", "http://127.0.0.1/v1/", True),
+        ("https://Models.example.org/v1", "https://me:x@models.example.org:443", True),
+        ("http://[::1]:8080/v1", "http://a.localhost:8080/v1", True),
+        ("http://localhost:8080/v1", "http://localhost:8081/v1", False),
+        ("http://localhost:8080/a/v1", "http://localhost:8080/b/v1", False),
+        ("http://example.org/v1", "https://example.org/v1", False),
+        ("http://10.0.0.1:8080/v1", "http://10.0.0.2:8080/v1", False),
+    ],
+)
+def test_spellings_of_one_server_are_told_from_two_servers(one, other, is_same):
+    assert (server_of(one) == server_of(other)) is is_same
 
 
 @pytest.mark.parametrize("between", [" ", ",", ", "])

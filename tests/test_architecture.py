@@ -16,8 +16,8 @@ PACKAGE = Path(rlm_mcp.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 BOTTOM = {
-    "conduct", "errors", "events", "given", "protocols", "rules", "settings", "settings_file",
-    "tasks", "tokens", "types", "words",
+    "conduct", "errors", "events", "given", "protocols", "rights", "rules", "settings",
+    "settings_file", "tasks", "tokens", "types", "words",
 }  # fmt: skip
 ARROWS = {
     "clients": {"clients"},

@@ -15,6 +15,7 @@ from rlm_mcp.contexts.blob import BlobWriter, read_blob
 from rlm_mcp.contexts.catalogue import FORMAT, Catalogue, from_folder, to_manifest
 from rlm_mcp.contexts.listing import Piece
 from rlm_mcp.errors import StoreFailed
+from rlm_mcp.rights import close_to_others
 from rlm_mcp.tokens import estimate_sampled
 from rlm_mcp.types import UTF8, ContextInfo, Document, Skip
 
@@ -190,7 +191,8 @@ def new_draft(root: Path, *, headed: bool, whose: str = "") -> Iterator[Draft]:
         StoreFailed: the data folder cannot be written.
     """
     with failures_of(root):
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        close_to_others(root)
         _sweep(root)
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
     try:

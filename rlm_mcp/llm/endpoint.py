@@ -81,7 +81,7 @@ class Endpoint:
         self._idle_s = idle_s
         self.dialects: dict[str, Dialect] = {}
         headers = {"content-type": "application/json"}
-        self._secrets = (key,) if key else ()
+        self._secrets: tuple[str, ...] = (key,) if key else ()
         if address.userinfo:
             name_and_password = f"{address.username}:{address.password}"
             basic = b64encode(name_and_password.encode()).decode()

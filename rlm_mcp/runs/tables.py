@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlm_mcp.events import CallEnded, Event, RunEnded, RunFailed, RunResumed, RunStarted
+from rlm_mcp.rights import close_to_others, make_closed
 from rlm_mcp.runs import migration
 from rlm_mcp.runs.bills import ADD_CALL, figures
 from rlm_mcp.runs.messages import ADD_MESSAGE, ADD_PROMPT, TABLES, Raw
@@ -71,27 +72,38 @@ class Entry:
 def connect(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     """A connection that writes and one that reads. The file is made if it is not there.
 
-    The writer waits for nobody: a file that another process holds is SQLITE_BUSY.
+    Only its owner may open it. The writer waits for nobody: a file that another process holds is
+    SQLITE_BUSY. One of this schema is opened without a write, so that who only reads waits for
+    nobody either.
 
     Raises:
         sqlite3.Error, OSError: the file cannot be used, or has another schema.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_closed(path)  # those beside it take its mode
+    for beside in ("", "-wal", "-shm"):
+        close_to_others(path.with_name(path.name + beside))
     writer = sqlite3.connect(path, timeout=10, check_same_thread=False)
-    writer.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file: later it is too late
+    if _version(writer) == 0:  # later it is too late
+        writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
     writer.execute("PRAGMA journal_mode = WAL")
     writer.execute("PRAGMA synchronous = NORMAL")
     writer.execute("PRAGMA wal_autocheckpoint = 0")  # it syncs to disk: the owner's to time
-    with writer:
-        writer.execute("BEGIN IMMEDIATE")
-        (version,) = writer.execute("PRAGMA user_version").fetchone()
-        _bring_up(writer, version)
-    if version == migration.OLDEST:
-        migration.make_room_returnable(writer)
+    if _version(writer) != SCHEMA_VERSION:
+        with writer:
+            writer.execute("BEGIN IMMEDIATE")
+            version = _version(writer)
+            _bring_up(writer, version)
+        if version == migration.OLDEST:
+            migration.make_room_returnable(writer)
     writer.execute("PRAGMA busy_timeout = 0")
     reader = sqlite3.connect(path, timeout=10, check_same_thread=False)
     reader.execute("PRAGMA query_only = ON")
     return writer, reader
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _bring_up(db: sqlite3.Connection, version: int) -> None:

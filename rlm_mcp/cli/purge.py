@@ -8,17 +8,18 @@ from pathlib import Path
 
 import click
 
+from rlm_mcp.cli.view import FOLDER as PAGES
 from rlm_mcp.settings import Settings
 from rlm_mcp.words import count, size
 
-FOLDERS = ("contexts", "endpoints", "models", "cache", "sessions")
+FOLDERS = ("contexts", "endpoints", "models", "cache", "sessions", PAGES)
 BESIDE = ("", "-wal", "-shm", "-journal")
 
 
 @click.command(short_help="Empty the data folder.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def purge(*, yes: bool) -> None:
-    """Remove all runs, costs, contexts, endpoint profiles, downloaded models and caches.
+    """Remove all runs, their pages, costs, contexts, endpoint profiles, models and caches.
 
     Nothing else in the data folder is touched, and links are removed, not followed. Refused while
     a server of this data folder is at work.
@@ -26,12 +27,13 @@ def purge(*, yes: bool) -> None:
     from rlm_mcp.llm.embedded.server import LOG
     from rlm_mcp.runs.alone import held
     from rlm_mcp.runs.journal import FILE
+    from rlm_mcp.runs.spare import NAME
 
     home = Settings.load().home.expanduser()
     journal = home / FILE
     with held(journal):  # a refusal comes before the question
         pass
-    names = [*(FILE + end for end in BESIDE), LOG]
+    names = [*(FILE + end for end in BESIDE), LOG, NAME]
     files = [path for name in names if (path := home / name).exists()]
     places = [path for name in FOLDERS if os.path.lexists(path := home / name)]
     told = _told(home, [*files, *places])
@@ -55,6 +57,7 @@ def _told(home: Path, paths: list[Path]) -> str:
     runs = runs_in(home / FILE)
     parts = [
         "a journal that cannot be read" if runs is None else count(runs, "run"),
+        count(sum(1 for _ in _inside(home / PAGES, "*.html")), "page"),
         count(sum(1 for _ in _inside(home / "contexts", "ctx_*")), "context"),
         count(sum(1 for _ in _inside(home / "endpoints", "*.json")), "endpoint profile"),
         count(sum(1 for _ in _inside(home / "models", "*/*/**/*.gguf")), "downloaded model"),

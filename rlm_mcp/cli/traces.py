@@ -14,7 +14,7 @@ import click
 
 from rlm_mcp.cli.replay import replay_run
 from rlm_mcp.cli.screen import show as on_screen
-from rlm_mcp.cli.view import open_view
+from rlm_mcp.cli.view import open_view, page_of
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Detail
 from rlm_mcp.words import count
@@ -235,6 +235,11 @@ async def _bill(run: str, as_json: bool) -> str:
 
 
 async def _remove(named: tuple[str, ...], days: float | None) -> int:
+    from rlm_mcp.runs.journal import FILE
+    from rlm_mcp.runs.spare import give_spare_up
+
+    home = Settings.load().home.expanduser()
+    give_spare_up(home / FILE)
     async with _journal() as journal:
         runs = dict.fromkeys(named)
         if days is not None:
@@ -243,6 +248,8 @@ async def _remove(named: tuple[str, ...], days: float | None) -> int:
             old = [run.id for run in await journal.runs(EVERY) if run.started < before]
             runs |= dict.fromkeys(run for run in old if run not in at_work)
         await journal.remove(list(runs))
+    for run in runs:
+        page_of(home, run).unlink(missing_ok=True)
     return len(runs)
 
 

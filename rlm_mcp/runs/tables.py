@@ -11,6 +11,7 @@ from rlm_mcp.rights import close_to_others, make_closed
 from rlm_mcp.runs import migration
 from rlm_mcp.runs.bills import ADD_CALL, figures
 from rlm_mcp.runs.messages import ADD_MESSAGE, ADD_PROMPT, TABLES, Raw
+from rlm_mcp.runs.spare import keep_spare
 
 SCHEMA_VERSION = 4
 EXPIRED = """
@@ -99,6 +100,7 @@ def connect(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     writer.execute("PRAGMA busy_timeout = 0")
     reader = sqlite3.connect(path, timeout=10, check_same_thread=False)
     reader.execute("PRAGMA query_only = ON")
+    keep_spare(path)
     return writer, reader
 
 

@@ -316,13 +316,17 @@ class RunResult(Result):
 
 
 class Bill(Result):
-    """Calls and what they used. `calls` has those failed and cancelled, and no retried attempt."""
+    """Calls and what they used. `calls` has those failed and cancelled, and no retried attempt.
+
+    `seconds` is model time: those of calls side by side are added up.
+    """
 
     calls: int
     input_tokens: int
     output_tokens: int
     cached_tokens: int | None
     cost: float | None
+    seconds: float
     estimated_calls: int
     failed: int
     cancelled: int
@@ -338,6 +342,7 @@ class Bill(Result):
             output_tokens=usage.output_tokens,
             cached_tokens=usage.cached_tokens,
             cost=usage.cost,
+            seconds=round(usage.seconds, 3),
             estimated_calls=usage.estimated_calls,
             failed=spent.failed,
             cancelled=spent.cancelled,

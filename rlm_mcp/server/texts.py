@@ -161,6 +161,7 @@ def _bill_line(bill: Bill) -> str:
         count(bill.calls, "call"),
         f"{bill.input_tokens:,} tokens in, {bill.output_tokens:,} out",
         _money(bill.cost),
+        f"{bill.seconds:,.1f} s of model time",
     ]
     if bill.cached_tokens is not None:
         parts.append(f"{bill.cached_tokens:,} cached")

@@ -8,19 +8,22 @@ from rlm_mcp.types import Budget, Usage
 pytestmark = pytest.mark.anyio
 
 MODEL = "models/org/repo"
-HELD = "1 run, 1 context, 1 endpoint profile, 1 downloaded model"
+HELD = "1 run, 1 page, 1 context, 1 endpoint profile, 1 downloaded model"
 
 
 @pytest.fixture
 async def full(tmp_path):
-    """A data folder with a run, a context, a profile, a model, a linked cache and a stranger."""
+    """A data folder with a run and its page, a context and so on, a linked cache, a stranger."""
     home, elsewhere = tmp_path / "full", tmp_path / "elsewhere"
-    for folder in (home / "contexts" / "ctx_1", home / "endpoints", home / MODEL, elsewhere):
+    ours = (home / "contexts" / "ctx_1", home / "endpoints", home / MODEL, home / "pages")
+    for folder in (*ours, elsewhere):
         folder.mkdir(parents=True)
     for file in (
         home / "contexts" / "ctx_1" / "blob",
         home / "endpoints" / "model.json",
         home / MODEL / "tiny.gguf",
+        home / "pages" / "run_1.html",
+        home / "spare",
         home / LOG,
         home / "notes.txt",
         elsewhere / "mine.txt",

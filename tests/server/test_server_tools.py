@@ -70,6 +70,19 @@ async def test_several_sources_may_come_as_json_text(bench, notes):
     assert loaded["context"]["name"] == "n"
 
 
+async def test_costs_tell_the_time_that_models_took_and_add_it_up(bench):
+    async with bench(TWO_TURNS) as b:
+        await b.call("load_context", text="alpha\nbeta")
+        run = await b.call("rlm_query", query="What is it?")
+        told = await b.client.call_tool("get_costs", {"scope": "run", "id": run["run_id"]})
+
+    costs = told.structured_content
+    each = [costs["root"]["seconds"], costs["sub"]["seconds"]]
+    assert min(each) > 0
+    assert costs["total"]["seconds"] == pytest.approx(sum(each), abs=0.002)
+    assert f"{costs['total']['seconds']:.1f} s of model time" in told.content[0].text
+
+
 async def test_costs_are_what_the_model_server_billed(bench, era):
     async with bench(TWO_TURNS, era) as b:
         await b.call("load_context", text="alpha\nbeta")

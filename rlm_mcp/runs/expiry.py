@@ -16,6 +16,13 @@ from rlm_mcp.runs.owner import FOLDER
 
 OPEN = "SELECT id, session FROM runs WHERE ended IS NULL"
 RECLAIMED_PAGES = 250
+STEP_EVENTS = 200
+_BEFORE_STEP = "SELECT seq FROM events WHERE run = ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
+_SHORTEN = (
+    "DELETE FROM events WHERE run = ? AND seq > ?",
+    "DELETE FROM messages WHERE run = ? AND seq > ?",
+    "DELETE FROM prompts WHERE run = ? AND seq > ?",
+)
 
 
 def at_work(db: sqlite3.Connection) -> set[str]:
@@ -44,7 +51,17 @@ def remove_oldest(db: sqlite3.Connection, keeping: Keeping) -> str | None:
 
 
 def remove(db: sqlite3.Connection, run: str) -> None:
-    """Remove all of a run but the sums of its calls, in a transaction of its own."""
+    """Remove all of a run but the sums of its calls.
+
+    A long one is shortened from its end first: in one transaction it would need a log that a full
+    disk has no room for. One that is broken off leaves a run that can be removed again.
+    """
+    while (last := db.execute(_BEFORE_STEP, (run, STEP_EVENTS)).fetchone()) is not None:
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            for statement in _SHORTEN:
+                db.execute(statement, (run, *last))
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
     with db:
         db.execute("BEGIN IMMEDIATE")
         db.execute(KEEP_SUMS, (run,))

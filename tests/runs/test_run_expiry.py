@@ -10,6 +10,7 @@ from rlm_mcp.errors import ArgumentInvalid, UnknownRun
 from rlm_mcp.events import CallEnded, Note, RunEnded, RunStarted
 from rlm_mcp.rules import Keeping
 from rlm_mcp.runs.costs import costs
+from rlm_mcp.runs.expiry import STEP_EVENTS
 from rlm_mcp.runs.journal import Journal
 from rlm_mcp.runs.owner import FOLDER, Holds
 from rlm_mcp.types import Budget, Usage
@@ -66,6 +67,21 @@ async def test_an_old_run_goes_whole_and_a_young_one_stays(journal, path):
     with pytest.raises(UnknownRun):
         await journal.run("run_old")
     assert await journal.expire(MONTH) == []
+
+
+async def test_a_long_run_goes_step_by_step_with_all_its_costs_kept(journal, path):
+    used = Usage(1, 10, 5, 3, 0, 0.5, 1.0)
+    long = [called(usage=used), *[Note("", "more")] * (2 * STEP_EVENTS), called(usage=used)]
+    await keep(journal, "run_long", *long, ENDED)
+    await keep(journal, "run_new", called(usage=used), ENDED)
+    before = await costs(journal, "all")
+
+    await journal.remove(["run_long"])
+
+    assert [run.id for run in await journal.runs()] == ["run_new"]
+    assert await journal.events("run_long") == []
+    assert len(await journal.events("run_new")) == 3
+    assert await costs(journal, "all") == before
 
 
 async def test_what_gone_runs_cost_stays_in_the_sums_of_their_day_and_of_all(journal, path):

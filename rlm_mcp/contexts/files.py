@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rlm_mcp.contexts.listing import Piece, Stamp, reason_of
-from rlm_mcp.contexts.reading import CHUNK_BYTES, UNGUARDED, pieces
-from rlm_mcp.contexts.secrets import Guard
+from rlm_mcp.contexts.reading import CHUNK_BYTES, pieces
+from rlm_mcp.contexts.secrets import UNGUARDED, Guard
 from rlm_mcp.contexts.unpack import Unpacked, blocks, damage, is_packed
 from rlm_mcp.errors import SourceTooLarge, SourceUnreadable
 

@@ -5,11 +5,10 @@ from itertools import chain
 
 from rlm_mcp.contexts.decode import SNIFF_BYTES, Decoder, is_binary
 from rlm_mcp.contexts.listing import Piece
-from rlm_mcp.contexts.secrets import OWN, Guard
+from rlm_mcp.contexts.secrets import OWN, UNGUARDED, Guard
 from rlm_mcp.errors import SourceEmpty, SourceUnreadable
 
 CHUNK_BYTES = 256 << 10
-UNGUARDED = Guard()
 
 
 def pieces(

@@ -68,9 +68,10 @@ class Guard:
     keys: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod
-    def of(cls, path: str, rules: LoadRules) -> Self:
+    def of(cls, path: str, rules: LoadRules) -> "Guard":
         """Of a file in a folder, an archive or a repository."""
-        return cls(None if rules.secrets else _signs(path), rules.keys)
+        signs = None if rules.secrets else _signs(path)
+        return cls(signs, rules.keys) if signs or rules.keys else UNGUARDED
 
     @classmethod
     def of_named(cls, rules: LoadRules) -> Self:
@@ -86,6 +87,9 @@ class Guard:
     def __str__(self) -> str:
         known = blake3(b" ".join(self.keys)).hexdigest(4) if self.keys else ""
         return f"{self.signs is not None} {known}".rstrip()
+
+
+UNGUARDED = Guard()
 
 
 def is_secret(path: str) -> bool:

@@ -212,7 +212,7 @@ class RemoteModel:
         server.gate.put_aside(self._patience_s)
         try:
             page = await server.connection.endpoint.fetch("/v1/models", _LOOK_S)
-        except EndpointUnreachable:
+        except EndpointError:
             return
         if page.status not in {401, 403}:
             server.gate.reopen()

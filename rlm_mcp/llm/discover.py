@@ -22,6 +22,7 @@ from rlm_mcp.errors import (
     ModelUnknown,
     NotTheProtocol,
 )
+from rlm_mcp.llm.counts import count_in, count_of
 from rlm_mcp.llm.endpoint import Endpoint, Fetched
 from rlm_mcp.llm.ollama import OllamaChat, wanted_window
 from rlm_mcp.llm.refusals import error_of, model_unknown, not_the_protocol, read_refusal
@@ -76,20 +77,21 @@ async def probe(endpoint: Endpoint) -> Profile:
 
     Raises:
         EndpointUnreachable: nothing answers there.
+        EndpointFailed: its list of models has no end.
     """
-    found: dict[str, Fetched | EndpointUnreachable] = {}
+    found: dict[str, Fetched | EndpointError] = {}
 
     async def ask(page: str) -> None:
         try:
             found[page] = await endpoint.fetch(page, _PROBE_S)
-        except EndpointUnreachable as error:
+        except EndpointError as error:
             found[page] = error
 
     async with anyio.create_task_group() as group:
         for page in _PAGES:
             group.start_soon(ask, page)
     listing = found[_MODELS]
-    if isinstance(listing, EndpointUnreachable):
+    if isinstance(listing, EndpointError):
         raise listing
     pages = {page: got for page, got in found.items() if isinstance(got, Fetched)}
     window, slots = _read_props(_json(pages, _PROPS))
@@ -161,7 +163,7 @@ async def find_local(servers: Sequence[tuple[str, int]] = LOCAL_SERVERS) -> str:
         async with Endpoint(_local_url(port), None, _SCAN_S) as endpoint:
             try:
                 page = await endpoint.fetch(_MODELS, _SCAN_S)
-            except EndpointUnreachable:
+            except EndpointError:
                 return
             if _speaks(page):
                 speaking.add(port)
@@ -273,7 +275,8 @@ def _read_props(props: Any) -> tuple[int | None, int | None]:
 
 def _vllm_slots(page: Fetched | None) -> int | None:
     found = _VLLM_CONCURRENCY.search(page.body) if page else None
-    return min(_MOST_SLOTS, max(1, int(found[1]))) if found else None
+    slots = count_in(found[1]) if found else None
+    return None if slots is None else min(_MOST_SLOTS, max(1, slots))
 
 
 def _sglang_slots(page: Any) -> int | None:
@@ -282,4 +285,4 @@ def _sglang_slots(page: Any) -> int | None:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and value > 0 else None
+    return count_of(value) or None

@@ -113,6 +113,7 @@ class Endpoint:
 
         Raises:
             EndpointUnreachable: nothing answered within `timeout_s`.
+            EndpointFailed: the page is larger than any such page.
         """
         try:
             with anyio.fail_after(timeout_s):
@@ -208,8 +209,9 @@ class Endpoint:
             received += len(chunk)
             if builder.chars > most:
                 return builder.finish("length")
-            if received > _REPLY_BYTES or lines.pending > _LINE_BYTES:
-                raise self._too_much()
+            for size, limit in ((received, _REPLY_BYTES), (lines.pending, _LINE_BYTES)):
+                if size > limit:
+                    raise self._too_much(limit)
         for payload in lines.end():
             if refusal := self._take(payload, builder):
                 return refusal
@@ -252,7 +254,7 @@ class Endpoint:
             parts.append(chunk)
             size += len(chunk)
             if size > limit:
-                raise self._too_much()
+                raise self._too_much(limit)
         return b"".join(parts)
 
     def _unreachable(self, cause: str) -> EndpointUnreachable:
@@ -281,9 +283,9 @@ class Endpoint:
             url=self.url,
         )
 
-    def _too_much(self) -> EndpointFailed:
+    def _too_much(self, limit: int) -> EndpointFailed:
         return EndpointFailed(
-            f"{self.url} sent more than {_REPLY_BYTES >> 20} MB in one reply.",
+            f"{self.url} sent more than {limit >> 20} MB in one reply.",
             "See whether this address is a model server.",
             url=self.url,
         )

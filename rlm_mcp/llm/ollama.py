@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rlm_mcp.errors import EndpointUnreachable
+from rlm_mcp.errors import EndpointError
+from rlm_mcp.llm.counts import count_in, count_of
 from rlm_mcp.llm.endpoint import Endpoint
 from rlm_mcp.llm.wire import Dialect, Switch, chat_body, json_bytes
 from rlm_mcp.types import Message
@@ -103,18 +104,19 @@ async def wanted_window(endpoint: Endpoint, model: str, loaded_tokens: int | Non
     """
     try:
         told = (await endpoint.fetch(_SHOW, _SHOW_S, {"model": model})).json
-    except EndpointUnreachable:
+    except EndpointError:
         return loaded_tokens
     if not isinstance(told, dict):
         return loaded_tokens
     facts = told.get("model_info")
     longest = [
-        value
+        tokens
         for key, value in (facts.items() if isinstance(facts, dict) else ())
-        if key.endswith(".context_length") and isinstance(value, int)
+        if key.endswith(".context_length") and (tokens := count_of(value))
     ]
     if not longest:
         return loaded_tokens
     written = _NUM_CTX.search(str(told.get("parameters") or ""))
-    window = max(loaded_tokens or 0, int(written[1]) if written else 0, LEAST_WINDOW)
+    asked = count_in(written[1]) if written else None
+    window = max(loaded_tokens or 0, asked or 0, LEAST_WINDOW)
     return min([window, *longest])

@@ -19,6 +19,7 @@ from rlm_mcp.errors import (
     NotTheProtocol,
     PromptTooLong,
 )
+from rlm_mcp.llm.counts import count_in, count_of
 
 _SHOWN_CHARS = 300
 _WORDS = ("message", "detail")
@@ -211,9 +212,9 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and value > 0 else None
+    return count_of(value) or None
 
 
 def _first(pattern: re.Pattern[str], text: str) -> int | None:
     found = pattern.search(text)
-    return int(next(group for group in found.groups() if group)) if found else None
+    return count_in(next(filter(None, found.groups()))) if found else None

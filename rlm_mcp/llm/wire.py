@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
+from rlm_mcp.llm.counts import count_of
 from rlm_mcp.llm.refusals import Refusal
 from rlm_mcp.types import Message
 
@@ -126,7 +127,10 @@ def json_bytes(body: dict[str, Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Token counts an endpoint reported. `cached` is None if it says nothing of its cache."""
+    """Token counts an endpoint reported. `cached` is None if it says nothing of its cache.
+
+    `cached` of the `input` were read from it, never more than there are.
+    """
 
     input: int
     output: int
@@ -293,16 +297,17 @@ def _text(value: Any) -> str:
 def _counted(chunk: dict[str, Any]) -> Counted | None:
     usage, timings = chunk.get("usage"), chunk.get("timings")
     if isinstance(usage, dict):
-        given, made = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        given, made = count_of(usage.get("prompt_tokens")), usage.get("completion_tokens")
         details = usage.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, dict) else None
+        cached = count_of(details.get("cached_tokens")) if isinstance(details, dict) else None
     elif isinstance(timings, dict):
-        cached, fresh = timings.get("cache_n"), timings.get("prompt_n")
-        given = (cached or 0) + fresh if isinstance(fresh, int) else None
+        cached, fresh = count_of(timings.get("cache_n")), count_of(timings.get("prompt_n"))
+        given = None if fresh is None else count_of((cached or 0) + fresh)
         made = timings.get("predicted_n")
     else:
         return None
+    made = count_of(made)
     # Servers that count nothing say 0 and 0; no prompt has no tokens.
-    if not isinstance(given, int) or not isinstance(made, int) or given <= 0 or made < 0:
+    if not given or made is None:
         return None
-    return Counted(given, made, cached if isinstance(cached, int) else None)
+    return Counted(given, made, cached if cached is not None and cached <= given else None)

@@ -33,6 +33,15 @@ log = logging.getLogger(__name__)
 PATIENCE_MS = 10_000
 LAST_WRITES_S = 15.0  # longer than a commit waits for another process
 CHECKPOINT_EVERY = 500
+# What SQLite cannot hold: numbers beyond 64 bits, text without a form in UTF-8, rows too large.
+UNKEPT = (
+    OverflowError,
+    ValueError,
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
 
 
 @dataclass(slots=True)
@@ -109,7 +118,10 @@ class Writer:
                 batch.done.set()
 
     async def _commit(self, runs: "Mapping[JournalSink, Sequence[Entry]]") -> None:
-        """Write in one transaction; if that cannot be, all these runs have failed."""
+        """Write in one transaction; if the file cannot be written, all these runs have failed.
+
+        An event that the file cannot hold fails its own run: each then has its own transaction.
+        """
         write = partial(self._write, runs)
         try:
             async with self._using:
@@ -125,6 +137,13 @@ class Writer:
                     await anyio.to_thread.run_sync(
                         self._db.execute, "PRAGMA wal_checkpoint(PASSIVE)"
                     )
+        except UNKEPT as error:
+            if len(runs) == 1:
+                for sink in runs:
+                    sink.fail(_unkept(error))
+                return
+            for sink, entries in runs.items():
+                await self._commit({sink: entries})
         except sqlite3.Error as error:
             for sink in runs:
                 sink.fail(_failed(error))
@@ -249,6 +268,13 @@ def _failed(error: Exception) -> JournalFailed:
     return JournalFailed(
         f"The journal cannot be used: {error}.",
         "Check free space and rights of the data folder, or set RLM_HOME to another one.",
+    )
+
+
+def _unkept(error: Exception) -> JournalFailed:
+    return JournalFailed(
+        f"The journal cannot keep what this run did: {error}.",
+        "Other runs go on. This is a defect of rlm-mcp: please report it.",
     )
 
 

@@ -10,6 +10,7 @@ from wire_server import CHAT, RECORDED, delta, events, raw_server, recorded, rep
 from rlm_mcp.errors import (
     EndpointBusy,
     EndpointError,
+    EndpointFailed,
     EndpointRefused,
     EndpointUnreachable,
     ModelUnknown,
@@ -44,6 +45,7 @@ async def models_at(pages, **settings):
             yield models, server
 
 
+ENDLESS = b"#" * (5 << 20)
 LMSTUDIO = {
     "data": [
         {"id": "text-embedding-nomic", "state": "loaded", "loaded_context_length": 512},
@@ -114,6 +116,18 @@ ENDPOINTS = {
         {MODELS: recorded("openrouter/models")},
         ("someone/tiny", 131072, 4),
     ),
+    "numbers that cannot be": (
+        {
+            MODELS: listing({"id": "a", "max_model_len": 2**64 - 1, "context_length": True}),
+            METRICS: reply(200, b'kv_cache_max_concurrency="%b.0"' % (b"9" * 5000)),
+            PROPS: page({"total_slots": -1, "default_generation_settings": {"n_ctx": 2**63}}),
+        },
+        ("a", None, 4),
+    ),
+    "a page without an end": (
+        {MODELS: listing({"id": "a", "max_model_len": 4096}), METRICS: reply(200, ENDLESS)},
+        ("a", 4096, 4),
+    ),
     "nonsense where numbers belong": (
         {
             MODELS: listing(
@@ -170,6 +184,7 @@ async def test_a_named_model_is_used_where_none_are_listed(answer):
         (page({"data": []}), ModelUnknown, "RLM_MODEL"),
         (reply(200, b"<html>", kind="text/html"), NotTheProtocol, "listed no models"),
         (reply(404, b"<html>"), NotTheProtocol, "404"),
+        (reply(200, ENDLESS), EndpointFailed, "sent more than 4 MB in one reply"),
         (reply(503, b'{"error":{"message":"Loading model"}}'), EndpointBusy, "Loading model"),
     ],
 )
@@ -275,10 +290,12 @@ async def test_the_first_usual_port_that_speaks_the_protocol_is_taken():
 async def test_no_server_on_any_port_says_what_was_tried_and_what_to_do():
     async with raw_server({}) as silent:
         port = silent.port
-    async with Models(Settings(), local_servers=(("llama.cpp", port),)) as models:
-        with pytest.raises(EndpointUnreachable) as caught:
-            await models.resolve()
-    assert f"tried llama.cpp {port}" in caught.value.message
+    async with raw_server({MODELS: reply(200, ENDLESS)}) as other:
+        servers = (("llama.cpp", port), ("Ollama", other.port))
+        async with Models(Settings(), local_servers=servers) as models:
+            with pytest.raises(EndpointUnreachable) as caught:
+                await models.resolve()
+    assert f"tried llama.cpp {port}, Ollama {other.port}" in caught.value.message
     assert "RLM_API_URL" in caught.value.hint
 
 

@@ -22,6 +22,7 @@ from rlm_mcp.errors import (
     NotTheProtocol,
     PromptTooLong,
 )
+from rlm_mcp.llm.counts import BEYOND
 from rlm_mcp.llm.models import Models
 from rlm_mcp.llm.refusals import read_refusal
 from rlm_mcp.llm.scripted import ScriptedReply, serve
@@ -88,6 +89,10 @@ async def test_a_reply_is_read_in_whatever_shape_it_comes(shape):
     assert completion.usage.cost is None
 
 
+def timed(fresh, made, cached):
+    return {"timings": {"prompt_n": fresh, "predicted_n": made, "cache_n": cached}}
+
+
 @pytest.mark.parametrize(
     "chunks",
     [
@@ -99,6 +104,7 @@ async def test_a_reply_is_read_in_whatever_shape_it_comes(shape):
             {**delta(finish="stop"), "usage": USAGE},
         ],
         [delta("OK"), {**delta(finish="stop"), "timings": {"prompt_n": 7, "predicted_n": 3}}],
+        [delta("OK"), {**delta(finish="stop"), **timed(7, 3, -5)}],
     ],
 )
 async def test_usage_is_found_wherever_a_stream_reports_it(chunks):
@@ -106,6 +112,35 @@ async def test_usage_is_found_wherever_a_stream_reports_it(chunks):
         usage = (await model.complete(HELLO)).usage
     assert (usage.input_tokens, usage.output_tokens) == (7, 3)
     assert (usage.estimated_calls, usage.cached_tokens) == (0, None)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"usage": {"prompt_tokens": BEYOND, "completion_tokens": 1}},
+        {"usage": {"prompt_tokens": 7, "completion_tokens": 2**64 - 1}},
+        {"usage": {"prompt_tokens": 7, "completion_tokens": -1}},
+        {"usage": {"prompt_tokens": True, "completion_tokens": 1}},
+        {"usage": {"prompt_tokens": 1e400, "completion_tokens": []}},
+        timed(2**64 - 1, 3, None),
+        timed(BEYOND - 1, 3, 1),
+        timed(-4, 3, 9),
+    ],
+)
+async def test_counts_that_cannot_be_are_estimated_instead(told):
+    async with model_at(events(delta("OK"), {**delta(finish="stop"), **told})) as (model, _):
+        usage = (await model.complete(HELLO)).usage
+    assert usage.estimated_calls == 1
+    assert usage.input_tokens == estimate_tokens(HELLO[0].content)
+
+
+@pytest.mark.parametrize("cached", [-5, 8, 2**63, True, "3"])
+async def test_no_more_tokens_are_cached_than_were_sent(cached):
+    told = {**USAGE, "prompt_tokens_details": {"cached_tokens": cached}}
+    async with model_at(events(delta("OK"), {**delta(finish="stop"), "usage": told})) as (model, _):
+        usage = (await model.complete(HELLO)).usage
+    assert (usage.input_tokens, usage.cached_tokens) == (USAGE["prompt_tokens"], None)
+    assert usage.estimated_calls == 0
 
 
 @pytest.mark.parametrize(
@@ -181,6 +216,12 @@ async def test_what_may_pass_is_tried_again(answers, attempts, requests):
         (then(events(delta("O"), done=False), drop), EndpointFailed, "after 1 char", 1),
         (reply(200, b'{"error":"model crashed"}'), EndpointFailed, "model crashed", 1),
         (reply(200, b'{"object":"error","message":"no","code":400}'), EndpointRefused, "no", 1),
+        (
+            reply(400, b"maximum context length is " + b"9" * 5000),
+            PromptTooLong,
+            "does not fit the model's window at",
+            1,
+        ),
     ],
 )
 async def test_what_does_not_pass_is_one_clear_error(answer, error, words, requests):
@@ -350,7 +391,7 @@ async def test_a_line_without_end_does_not_fill_the_memory():
 
     async with model_at(then(sse(""), pour), patience_s=0) as (model, server):
         with anyio.fail_after(20):
-            with pytest.raises(EndpointFailed, match="in one reply"):
+            with pytest.raises(EndpointFailed, match="more than 8 MB in one reply"):
                 await model.complete(HELLO)
             await server.left.wait()
 

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import anyio
+import orjson
 import pytest
 from wire_server import raw_server, recorded, reply, silence, then
 
@@ -35,6 +36,9 @@ PAGES = {
     SHOW: recorded("ollama/show"),
 }
 THINKS = Quirks(vendor="ollama_native", thinking="reasoning", thinking_switch="enable_thinking")
+ENDLESS_NUM_CTX = orjson.dumps(
+    {"model_info": {"a.context_length": 1 << 20}, "parameters": "num_ctx " + "9" * 5000}
+)
 
 # exchange: text, thinking, finish reason, (tokens in, out) or None for an estimate
 REPLIES = {
@@ -119,6 +123,9 @@ async def test_a_documented_refusal_becomes_one_clear_error(own_environment, exc
         ({SHOW: recorded("ollama/show_small")}, {}, 8192),
         ({SHOW: recorded("ollama/err_unknown_model")}, {}, 4096),
         ({SHOW: reply(200, b'{"model_info": {}}')}, {}, 4096),
+        ({SHOW: reply(200, b'{"model_info": {"a.context_length": -1}}')}, {}, 4096),
+        ({SHOW: reply(200, ENDLESS_NUM_CTX)}, {}, LEAST_WINDOW),
+        ({SHOW: reply(200, b" " * (5 << 20))}, {}, 4096),
         ({}, {"context_window": 20_000}, 20_000),
     ],
 )

@@ -46,8 +46,8 @@ def started(query="why?"):
     return RunStarted("", query, "ses", (("ctx_1", "src"),), "big", "small", Budget())
 
 
-def called(role="sub", *, cost=0.5, outcome="ok", usage=True, model="small", node=""):
-    used = Usage(1, 10, 5, 3, 0, cost, 1.0) if usage else None
+def called(role="sub", *, cost=0.5, outcome="ok", usage=True, model="small", node="", tokens=10):
+    used = Usage(1, tokens, 5, 3, 0, cost, 1.0) if usage else None
     return CallEnded(node, "s1", 1, role, model, outcome, "yes", 3, 0, used)
 
 
@@ -228,6 +228,36 @@ async def test_a_file_that_cannot_be_written_fails_who_wrote_but_not_the_next_ru
         first.emit(ended())
     assert await journal.events("run_1") == []
     assert len(await journal.events("run_2")) == 1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        called(tokens=2**63),
+        called(tokens=-(2**63) - 1),
+        called(model="\ud800"),
+        CallEnded("", "s1", 1, "sub", "small", "ok", "yes", 3, 0, Usage(1, 1, 1), attempts=2**64),
+    ],
+)
+async def test_an_event_that_the_file_cannot_hold_ends_its_own_run_only(journal, tmp_path, event):
+    heard = Heard(tmp_path / "deep" / "journal.sqlite3")
+    bad = journal.sink("run_1", "ses", await journal.claim("ses"))
+    beside = journal.sink("run_2", "two", await journal.claim("two"), [heard])
+    after = journal.sink("run_3", "three", await journal.claim("three"))
+
+    with anyio.fail_after(20):
+        bad.emit(started())
+        bad.emit(event)
+        await keep(beside, started(), called())
+        with pytest.raises(JournalFailed, match="cannot keep what this run did"):
+            await bad.written()
+        await keep(after, started(), ended())
+
+    assert await journal.events("run_1") == []
+    assert [row.event for row in await journal.events("run_2")] == [started(), called()]
+    assert [event for event, _ in heard] == [started(), called()]
+    assert (await journal.run("run_3")).phase == "done"
+    assert (await costs(journal, "all")).total.usage.calls == 1
 
 
 async def test_all_that_was_emitted_is_written_when_the_journal_is_left(tmp_path):

@@ -163,7 +163,7 @@ async def _gone_on(
     for event in before:
         if isinstance(event, CallEnded):
             ledger.restore(event)
-    question = _question(row.id, session, started, contexts)
+    question = await anyio.to_thread.run_sync(_question, row.id, session, started, contexts)
     return service.launch(session, question, pair, ledger, before)
 
 

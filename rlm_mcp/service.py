@@ -184,6 +184,7 @@ class Service:
             UnknownSession: the session ended meanwhile.
         """
         contexts, pair, way = await self._way(session, query)
+        shape = await Shape.of(query.schema)
         self.session(session.handle)  # finding a model may take long enough for its end
         question = Question(
             run_id=f"run_{secrets.token_urlsafe(9)}",
@@ -194,7 +195,7 @@ class Service:
             session=session.handle,
             handle=session.handle,
             epoch=session.epoch,
-            shape=None if query.schema is None else Shape(query.schema),
+            shape=shape,
             route=way,
         )
         ledger = Ledger(query.budget or self.settings.budget)

@@ -49,7 +49,7 @@ class Acceptance:
         `is_stated`: it was written down by the model, and not computed by its code.
         """
         if self.question.shape is not None:
-            text, misfit = self.question.shape.read(text)
+            text, misfit = await self.question.shape.checked(text)
             if misfit is not None:
                 self._objection = prompts.misfit(misfit)
                 return None
@@ -85,6 +85,13 @@ class Acceptance:
             self.note(f"{prompts.failed(self.failures.count)}: the answer does without.")
         if unread := prompts.unread(await self._lacking(), self._first):
             self.note(unread)
+
+    async def say_misfit(self, text: str) -> None:
+        """Tell the user if the answer that the run ends with lacks the shape that was asked for."""
+        if self.question.shape is not None:
+            _, why = await self.question.shape.checked(text)
+            if why is not None:
+                self.note(f"The answer does not have the shape that was asked for: {why}")
 
     async def citations(self, text: str) -> tuple[Citation, ...]:
         """The places an answer names; it counts also where they cannot be looked up."""

@@ -118,8 +118,7 @@ class Node:
                 return Outcome(text, "answer")
         text = await self._forced_answer(limit)
         await self.acceptance.say_what_is_left()
-        if self.question.shape is not None and (why := self.question.shape.read(text)[1]):
-            self.note(f"The answer does not have the shape that was asked for: {why}")
+        await self.acceptance.say_misfit(text)
         return Outcome(text, limit)
 
     async def _directly(self) -> str | None:

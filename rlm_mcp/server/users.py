@@ -119,9 +119,9 @@ class User:
 
         Raises:
             QuotaReached: the user has as many runs at work, or has spent as much, as it may.
-            ArgumentInvalid: the schema of the answer has patterns.
+            ArgumentInvalid: the schema of the answer has what may take for ever.
         """
-        _refuse_patterns(query.schema)
+        _refuse_endless(query.schema)
         async with self.quotas.taking(self.principal, "runs"):
             budget = query.budget or self.service.settings.budget
             most = await self._may_spend(budget.cost)
@@ -191,9 +191,15 @@ class User:
         return replace(rules, private=(*rules.private, SYSTEM), whose=self.principal)
 
 
-def _refuse_patterns(schema: object) -> None:
-    """A pattern may take for ever, and all other users would wait for it."""
+def _refuse_endless(schema: object) -> None:
+    """Those checks take for ever with some answers, and all other users would wait for them."""
     match schema:
+        case {"unevaluatedProperties": _} | {"unevaluatedItems": _}:
+            raise ArgumentInvalid(
+                "The schema of the answer has unevaluatedProperties or unevaluatedItems; on a"
+                " shared server it may not.",
+                "Take `additionalProperties` or `items` instead.",
+            )
         case {"patternProperties": _} | {"pattern": str()}:
             raise ArgumentInvalid(
                 "The schema of the answer has a pattern; on a shared server it may not.",
@@ -201,9 +207,9 @@ def _refuse_patterns(schema: object) -> None:
             )
         case dict():
             for inner in schema.values():
-                _refuse_patterns(inner)
+                _refuse_endless(inner)
         case list():
             for inner in schema:
-                _refuse_patterns(inner)
+                _refuse_endless(inner)
         case _:
             pass

@@ -280,10 +280,12 @@ async def test_resuming_takes_ones_own_run_within_the_same_limits(team, own_envi
     [
         ({"type": "string", "pattern": "^(a+)+$"}, True),
         ({"anyOf": [{"properties": {"a": {"patternProperties": {"(a+)+": {}}}}}]}, True),
+        ({"allOf": [{"prefixItems": [True]}], "unevaluatedItems": False}, True),
+        ({"properties": {"a": {"unevaluatedProperties": {"type": "string"}}}}, True),
         ({"type": "object", "properties": {"pattern": {"type": "string"}}}, False),
     ],
 )
-async def test_no_user_makes_the_others_wait_for_a_pattern(team, schema, is_refused):
+async def test_no_user_makes_the_others_wait_for_a_check_without_an_end(team, schema, is_refused):
     async with team(hangs) as t, t.client("alice") as alice:
         session = (await alice.call("load_context", text="one"))["session"]
         asked = {"query": "?", "session": session, "wait_s": 0, "answer_schema": schema}

@@ -23,6 +23,7 @@ from rlm_mcp.errors import AuthMissing, SettingsInvalid
 from rlm_mcp.server.app import App, open_app
 from rlm_mcp.server.auth import PATH, Auth, auth_of, who
 from rlm_mcp.server.build import build_server
+from rlm_mcp.server.connections import Punctual
 from rlm_mcp.server.guard import MOST_HEAD_BYTES, EndOnDelete, FairShare, InTime, Unambiguous
 from rlm_mcp.server.listening import BACKLOG, address_of, bound, bracketed, is_loopback
 from rlm_mcp.server.sessions import Request
@@ -85,7 +86,7 @@ async def _serve(
     }
     config = uvicorn.Config(
         guarded,
-        http="h11",  # it bounds the head of a request
+        http=Punctual if shared else "h11",  # which bounds the head of a request
         ws="none",
         proxy_headers=False,
         server_header=False,

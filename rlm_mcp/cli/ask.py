@@ -11,6 +11,7 @@ import anyio
 import click
 
 from rlm_mcp.cli.outcome import ANSWERED, printed, settled
+from rlm_mcp.cli.screen import show
 from rlm_mcp.conduct import Plan, Strategy
 from rlm_mcp.settings import Settings
 from rlm_mcp.types import Answer, ContextInfo
@@ -119,7 +120,7 @@ def ask(
         from rlm_mcp.cli import report
 
         plan = anyio.run(_plan, settings, request, quiet)
-        click.echo(json.dumps(asdict(plan)) if as_json else report.plan_text(plan))
+        show(json.dumps(asdict(plan)) if as_json else report.plan_text(plan))
         return ANSWERED
     answer, contexts = anyio.run(_answer, settings, request, quiet)
     return printed(answer, contexts, as_json=as_json, quiet=quiet)

@@ -9,6 +9,7 @@ import click
 
 from rlm_mcp import given
 from rlm_mcp.cli.ask import sandbox_option
+from rlm_mcp.cli.screen import show
 from rlm_mcp.errors import SettingsInvalid
 from rlm_mcp.settings import Settings
 
@@ -64,7 +65,7 @@ def doctor(*, sandbox: str | None, endpoint: bool, origins: bool, as_json: bool)
 
     seen = anyio.run(look, settings, found)
     if as_json:
-        click.echo(findings.as_json(seen))
+        show(findings.as_json(seen))
     else:
         _show(findings.rows(seen))
     return SOUND if seen.is_sound else UNSOUND
@@ -90,7 +91,7 @@ def _show_measured(settings: Settings, *, as_json: bool) -> None:
     from rlm_mcp.cli import measured
 
     if as_json:
-        click.echo(measured.as_json(profiles))
+        show(measured.as_json(profiles))
     else:
         _show([row for each in profiles for row in measured.rows(each, settings.context_window)])
 

@@ -9,6 +9,7 @@ import anyio
 import click
 
 from rlm_mcp.cli.ask import model_options, sandbox_option
+from rlm_mcp.cli.screen import show
 from rlm_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def evaluate(
     setup = report.Setup(family, asked.about, chars, tokens, seed, noisy, is_all)
     done = _results(items, settings, noisy)
     if done:
-        click.echo((report.as_json if as_json else report.as_table)(setup, done))
+        show((report.as_json if as_json else report.as_table)(setup, done))
     return 0 if len(done) == len(items) else INTERRUPTED
 
 
@@ -169,6 +170,6 @@ def _teller(total: int) -> Callable[["Result"], None]:
             line += f" · failed: {result.error}"
         elif result.answer is not None and result.score < 1:
             line += f" · {result.answer.run_id}"
-        click.echo(line, err=True)
+        show(line, err=True)
 
     return tell

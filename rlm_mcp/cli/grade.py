@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
+from rlm_mcp.cli import screen
 from rlm_mcp.cli.ask import model_options, sandbox_option
 from rlm_mcp.settings import Settings
 
@@ -87,16 +88,16 @@ async def _model(settings: Settings, as_json: bool) -> int:
 
     def show(drive: "Drive") -> None:
         if not as_json:
-            click.echo(_row(drive))
+            screen.show(_row(drive))
 
     async with open_service(settings) as service:
         models = await service.models.resolve()
         if not as_json:
-            click.echo(_header(models))
+            screen.show(_header(models))
         drives = await driving.drive(service, models, show, begin)
     words = driving.verdict(models.root.name, drives)
     advice = driving.advice(drives, models, settings)
-    click.echo(_json(words, drives, advice) if as_json else _closing(words, advice))
+    screen.show(_json(words, drives, advice) if as_json else _closing(words, advice))
     return GOOD if driving.can_drive(drives) else BAD
 
 

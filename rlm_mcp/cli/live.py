@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from rlm_mcp.cli.screen import harmless
 from rlm_mcp.contexts.ingest import LoadProgress
 from rlm_mcp.runs.jobs import Job
 
@@ -27,7 +28,7 @@ class LiveLine:
         if self._status is not None:
             from rich.text import Text
 
-            self._status.update(Text(text, no_wrap=True, overflow="ellipsis"))
+            self._status.update(Text(harmless(text), no_wrap=True, overflow="ellipsis"))
 
     def loading(self, progress: LoadProgress) -> None:
         """Show how far a load is."""

@@ -15,6 +15,7 @@ from rlm_mcp.cli.grade import grade
 from rlm_mcp.cli.install import install, uninstall
 from rlm_mcp.cli.purge import purge
 from rlm_mcp.cli.resume import resume_run
+from rlm_mcp.cli.screen import show
 from rlm_mcp.cli.serve import serve
 from rlm_mcp.cli.token import token
 from rlm_mcp.cli.traces import traces
@@ -78,7 +79,7 @@ def main() -> None:
         cause = _unwrapped(error)
         # Who reads our output may stop reading, as `head` does: nothing is left to say then.
         if not isinstance(cause, SystemExit | BrokenPipeError):
-            click.echo(_told(cause), err=True)
+            show(_told(cause), err=True)
         code = FAILED
     sys.exit(code)
 

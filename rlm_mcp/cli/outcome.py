@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import click
 
 from rlm_mcp.cli.screen import show
 from rlm_mcp.errors import RlmError
@@ -48,7 +47,7 @@ def printed(answer: Answer, contexts: Sequence[ContextInfo], *, as_json: bool, q
     from rlm_mcp.cli import report
 
     if as_json:
-        click.echo(report.as_json(answer, contexts))
+        show(report.as_json(answer, contexts))
     elif answer.text:
         show(answer.text)
     if not quiet:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlm_mcp.cli.report import LABEL_CHARS, labelled
+from rlm_mcp.cli.screen import harmless
 from rlm_mcp.words import count
 
 PLAIN_WIDTH = 100
@@ -56,7 +57,7 @@ def show(shown: Sequence[Row]) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for row in shown:
         sign, style = SIGNS[row.verdict]
-        table.add_row(Text(sign, style), Text(row.label, "bold"), Text(row.words))
+        table.add_row(Text(sign, style), Text(row.label, "bold"), Text(harmless(row.words)))
     Console(highlight=False).print(table)
 
 

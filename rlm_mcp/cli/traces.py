@@ -122,9 +122,9 @@ def show(run: str, *, code: bool, cost: bool, as_json: bool, **wanted: Any) -> N
     if code:
         on_screen(anyio.run(_script, run))
     elif cost:
-        click.echo(anyio.run(_bill, run, as_json))
+        on_screen(anyio.run(_bill, run, as_json))
     elif as_json:
-        click.echo(anyio.run(_page_json, run, part))
+        on_screen(anyio.run(_page_json, run, part))
     else:
         trace = anyio.run(_trace, run, part)
         on_screen(trace.text())

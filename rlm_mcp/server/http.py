@@ -86,7 +86,7 @@ async def _serve(
     }
     config = uvicorn.Config(
         guarded,
-        http=Punctual if shared else "h11",  # which bounds the head of a request
+        http=Punctual if app.share is not None else "h11",  # which bounds the head of a request
         ws="none",
         proxy_headers=False,
         server_header=False,

@@ -19,7 +19,10 @@ class Address:
 
 def parse_address(uri: str) -> Address | None:
     """The parts of one of our URIs, None if it is not one."""
-    split = urlsplit(uri)
+    try:
+        split = urlsplit(uri)
+    except ValueError:  # brackets that hold no IPv6 address
+        return None
     if split.scheme != SCHEME:
         return None
     name, _, rest = split.path.removeprefix("/").partition("/")

@@ -34,6 +34,8 @@ MOST_CHARS = 100_000
 MOST_SHARED_PAGE_CHARS = 2_000_000
 MANIFEST_ROWS = 500
 LIST_ROWS = 50
+# No text has more characters, and Python refuses to read numbers of some thousand digits.
+MOST_DIGITS = 18
 
 TEMPLATES = [
     types.ResourceTemplate(
@@ -89,8 +91,8 @@ async def list_resources(
 
     First comes the page of a run, for a client that can show it.
     """
-    if cursor is not None and not cursor.isdecimal():
-        raise MCPError(types.INVALID_PARAMS, f"There is no page {cursor!r} of resources.")
+    if cursor is not None and not _is_number(cursor):
+        raise MCPError(types.INVALID_PARAMS, f"There is no page {cursor[:40]!r} of resources.")
     at, contexts = int(cursor or 0), await listed_contexts(app, request)
     listed = [
         types.Resource(
@@ -213,7 +215,7 @@ def _manifest(info: "ContextInfo", catalogue: "Catalogue", address: Address) -> 
 def _chars(catalogue: "Catalogue", path: str, address: Address) -> str:
     document = catalogue.require(path)
     first, dash, last = address.query["chars"].partition("-")
-    if not (dash and first.isdecimal() and last.isdecimal()):
+    if not (dash and _is_number(first) and _is_number(last)):
         raise ArgumentInvalid("chars is no range.", "Give it as chars=0-500.")
     start = min(int(first), document.chars)
     wanted = min(int(last), document.chars)
@@ -258,9 +260,15 @@ def _rest(uri: str, address: Address, end: int, length: int) -> str:
 
 def _number(address: Address, name: str, default: int) -> int:
     value = address.query.get(name, str(default))
-    if not value.isdecimal():
-        raise ArgumentInvalid(f"{name}={value} is no number.", f"Give {name} as digits.")
+    if not _is_number(value):
+        raise ArgumentInvalid(
+            f"{name}={value[:40]} is no number.", f"Give {name} as digits, at most {MOST_DIGITS}."
+        )
     return int(value)
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= MOST_DIGITS
 
 
 async def _answer(service: "Service", run_id: str) -> str:

@@ -156,6 +156,7 @@ async def test_a_run_and_its_answer_are_resources(bench, era):
         "rlm://run/run_gone/view",
         "rlm://other/x",
         "file:///etc/passwd",
+        "rlm://[context/x",
     ],
 )
 async def test_what_is_not_there_is_invalid_params_with_the_uri(bench, era, uri):
@@ -175,7 +176,12 @@ async def test_what_is_not_there_is_invalid_params_with_the_uri(bench, era, uri)
         "/other",
         "?page=9",
         "/text?start=x",
+        "/text?start=-1",
+        "/text?end=1" + "0" * 5000,
+        "?page=1" + "0" * 18,
         "/files/short.txt?chars=x",
+        "/files/short.txt?chars=0-1" + "0" * 5000,
+        "/files/short.txt?start=" + "9" * 5000,
     ],
 )
 async def test_what_a_context_does_not_have_is_told(bench, folder, rest):
@@ -196,6 +202,8 @@ async def test_loaded_contexts_are_listed_in_pages(bench, era, monkeypatch):
         second = await b.client.list_resources(cursor=first.next_cursor)
         with pytest.raises(MCPError):
             await b.client.list_resources(cursor="later")
+        with pytest.raises(MCPError, match="There is no page"):
+            await b.client.list_resources(cursor="9" * 5000)
 
     assert [each.name for each in first.resources + second.resources] == ["alpha", "beta", "gamma"]
     assert second.next_cursor is None

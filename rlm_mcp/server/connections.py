@@ -27,9 +27,9 @@ class Punctual(H11Protocol):
         if sum(each.peer == self.peer for each in others) > MOST_OF_PEER:
             transport.abort()
 
-    def data_received(self, data: bytes) -> None:
-        """Take bytes; with the head of a request the wait is over."""
-        super().data_received(data)
+    def handle_events(self) -> None:
+        """Take what the bytes so far hold; with the head of a request the wait is over."""
+        super().handle_events()
         if self._is_at_work():
             self._wait_ends.cancel()
 

@@ -29,7 +29,8 @@ CLOSE_S = 5.0
 class App:
     """Made by `open_app`. `bus` carries change notices to clients of the current revision.
 
-    An app with `share` serves only callers who said who they are, each its own.
+    An app with `share` serves only callers who said who they are, each its own. `client_left`: the
+    only client is gone, without a word on what it waited for.
     """
 
     settings: Settings
@@ -37,6 +38,7 @@ class App:
     share: Share | None = None
     sessions: Sessions = field(default_factory=Sessions)
     bus: InMemorySubscriptionBus = field(default_factory=InMemorySubscriptionBus)
+    client_left: bool = False
     _opened: anyio.Event = field(default_factory=anyio.Event)
     _closing: anyio.Event = field(default_factory=anyio.Event)
     _closed: anyio.Event = field(default_factory=anyio.Event)

@@ -3,9 +3,12 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 
 import anyio
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
 
 from rlm_mcp.server.app import App, open_app
 from rlm_mcp.server.build import build_server
@@ -28,10 +31,25 @@ async def serve_stdio(settings: Settings) -> None:
         server = build_server(app)
         try:
             async with stdio_server() as (reader, writer):
-                await server.run(reader, writer, server.create_initialization_options())
+                told, messages = anyio.create_memory_object_stream[SessionMessage | Exception]()
+                watchers.start_soon(_pass_on, reader, told, app)
+                await server.run(messages, writer, server.create_initialization_options())
         except* (BrokenPipeError, anyio.BrokenResourceError, anyio.ClosedResourceError):
             pass  # the client is gone, which is an end like EOF
         watchers.cancel_scope.cancel()
+
+
+async def _pass_on(
+    reader: ObjectReceiveStream[SessionMessage | Exception],
+    to: ObjectSendStream[SessionMessage | Exception],
+    app: App,
+) -> None:
+    """Pass on what the client says; that it left is known before calls are cancelled for it."""
+    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # nobody listens any more
+        async with reader, to:
+            async for message in reader:
+                await to.send(message)
+            app.client_left = True
 
 
 async def _end_by_signal(app: App) -> None:

@@ -72,7 +72,10 @@ async def load_context(app: App, request: Request, asked: arguments.LoadContext)
 
 
 async def rlm_query(app: App, request: Request, asked: arguments.RlmQuery) -> Told:
-    """Start a run and wait for it; who stops waiting before `wait_s` stops the run."""
+    """Start a run and wait for it; who stops waiting before `wait_s` stops the run.
+
+    A client that is gone altogether leaves it to the end of the server, after which it can go on.
+    """
     wait_s = app.settings.wait_s if asked.wait_s is None else asked.wait_s
     deadline = anyio.current_time() + wait_s
     caller = await app.caller(request)
@@ -101,7 +104,8 @@ async def rlm_query(app: App, request: Request, asked: arguments.RlmQuery) -> To
         try:
             await job.wait(deadline - anyio.current_time())
         except anyio.get_cancelled_exc_class():
-            job.cancel()
+            if not app.client_left:
+                job.cancel()
             raise
     return _told(await service.view(job.run_id))
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 import anyio
 import pytest
 
-from rlm_mcp.cli import findings
+from rlm_mcp.cli import rows
 from rlm_mcp.cli.live import live_line
 from rlm_mcp.cli.screen import harmless
 from rlm_mcp.llm.scripted import ScriptedReply
@@ -55,7 +55,7 @@ def test_the_line_that_says_what_happens_now_does_not_steer(monkeypatch):
 
 def test_what_doctor_and_a_measurement_show_does_not_steer(monkeypatch):
     with terminal(monkeypatch) as told:
-        findings.show([findings.Row("model", f"{NAME} at http://localhost", "good")])
+        rows.show([rows.Row("model", f"{NAME} at http://localhost", "good")])
 
     assert f"{SHOWN} at http://localhost" in told[0]
     assert not [sign for sign in STEERING if sign in told[0]]

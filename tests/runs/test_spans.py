@@ -309,7 +309,7 @@ async def test_a_service_that_closes_ends_the_spans_of_its_runs(exported):
         f"{top}/execute_tool": 1,
         f"{top}/execute_tool/chat": 1,
     }
-    assert operation(exported(), top)[0].attributes["error.type"] == "interrupted"
+    assert operation(exported(), top)[0].attributes["rlm.stopped_by"] == "server"
 
 
 async def test_a_run_that_goes_on_has_spans_of_all_it_does_and_asks_from_there(exported):

@@ -6,6 +6,7 @@ import subprocess
 
 import anyio
 import pytest
+from terminals import read_terminal
 
 pytestmark = pytest.mark.anyio
 
@@ -244,17 +245,6 @@ async def test_what_a_text_says_does_not_steer_the_terminal(desk, log, command):
 
 async def read(stream):
     return b"".join([chunk async for chunk in stream]).decode()
-
-
-def read_terminal(descriptor):
-    chunks = []
-    try:
-        while chunk := os.read(descriptor, 4096):
-            chunks.append(chunk)
-    except OSError:
-        pass  # Linux says so when the other side is closed
-    os.close(descriptor)
-    return b"".join(chunks).decode()
 
 
 async def test_an_estimate_prints_what_a_run_would_take_and_asks_nothing(desk, log):

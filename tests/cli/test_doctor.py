@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 from click.testing import CliRunner
+from terminals import read_terminal
 
 from rlm_mcp.cli import looking
 from rlm_mcp.cli.findings import (
@@ -492,10 +493,9 @@ async def test_a_terminal_shows_a_table(desk, sandbox):
     with anyio.fail_after(60):
         process = await desk.start("doctor", "--sandbox", sandbox, stdout=theirs)
         os.close(theirs)
-        shown = await anyio.to_thread.run_sync(os.read, ours, 1 << 16)
+        shown = await anyio.to_thread.run_sync(read_terminal, ours)
         code = await process.wait()
-    os.close(ours)
 
     assert code == 0
-    assert "✓" in shown.decode()
-    assert f"{sandbox}: --sandbox asks for it" in shown.decode()
+    assert "✓" in shown
+    assert f"{sandbox}: --sandbox asks for it" in shown

@@ -5,6 +5,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import anyio
 import pytest
+from terminals import read_terminal
 
 from rlm_mcp.cli import rows
 from rlm_mcp.cli.live import live_line
@@ -35,9 +36,7 @@ def terminal(monkeypatch):
         redirect_stderr(stream),
     ):
         yield told
-        stream.flush()
-        told.append(os.read(ours, 1 << 16).decode())
-    os.close(ours)
+    told.append(read_terminal(ours))
 
 
 def test_a_text_is_the_same_but_for_what_would_steer():
@@ -72,10 +71,9 @@ async def test_the_words_of_an_endpoint_that_refuses_do_not_steer(desk, tmp_path
     with anyio.fail_after(60):
         process = await desk.start("ask", "--quiet", text, "When?", stderr=theirs)
         os.close(theirs)
-        shown = await anyio.to_thread.run_sync(os.read, ours, 1 << 16)
+        shown = await anyio.to_thread.run_sync(read_terminal, ours)
         code = await process.wait()
-    os.close(ours)
 
     assert code == 1
-    assert SHOWN in shown.decode()
-    assert not [sign for sign in STEERING if sign in shown.decode()]
+    assert SHOWN in shown
+    assert not [sign for sign in STEERING if sign in shown]

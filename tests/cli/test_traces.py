@@ -4,6 +4,7 @@ import sys
 
 import anyio
 import pytest
+from terminals import read_terminal
 
 from rlm_mcp.runs.costs import costs
 from rlm_mcp.runs.journal import FILE, Journal
@@ -112,8 +113,7 @@ async def test_the_list_fills_a_terminal_and_no_line_is_wider(desk, width):
         process = await desk.start("traces", "-n", "1", stdout=theirs)
         await process.wait()
     os.close(theirs)
-    first, second = os.read(ours, 4096).decode().splitlines()
-    os.close(ours)
+    first, second = read_terminal(ours).splitlines()
 
     assert len(first) == width
     assert first.endswith("…")

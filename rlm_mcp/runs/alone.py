@@ -31,8 +31,10 @@ def locked(path: Path, mode: str = "MEMORY", timeout_s: float = 0.0) -> sqlite3.
     return db
 
 
-def is_locked(path: Path) -> bool:
+def is_locked(path: Path, timeout_s: float = 0.0) -> bool:
     """Whether anyone has a file that `locked` gave; who only looks keeps nobody out.
+
+    Within `timeout_s` seconds it may yet become free.
 
     Raises:
         sqlite3.Error: the file cannot be opened, or is none of SQLite's.
@@ -40,12 +42,15 @@ def is_locked(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with closing(sqlite3.connect(path, timeout=0)) as db:
+        # Read only: it must not make the file anew that is swept away meanwhile.
+        read = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(read, timeout=timeout_s, uri=True)) as db:
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
         if _is_taken(error):
             return True
-        raise
+        if path.exists():
+            raise
     return False
 
 

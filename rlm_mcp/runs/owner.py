@@ -18,7 +18,7 @@ from rlm_mcp.runs.alone import is_locked, locked
 from rlm_mcp.runs.writer import guarded
 
 FOLDER = "sessions"
-PATIENCE_S = 1.0  # longer than anyone looks whether a session is free
+PATIENCE_S = 1.0  # longer than a sweep, here or elsewhere, has a session that is free
 
 
 class Holds:
@@ -61,11 +61,13 @@ class Holds:
     async def is_elsewhere(self, session: str) -> bool:
         """Whether another process that still lives has the session.
 
+        One that only sweeps has it for a moment, and is waited for.
+
         Raises:
             JournalFailed: the data folder cannot be read.
         """
         return session not in self._held and await guarded(
-            partial(is_locked, self._folder / session)
+            partial(is_locked, self._folder / session, PATIENCE_S)
         )
 
     async def sweep(self) -> None:

@@ -4,14 +4,18 @@ import subprocess
 import sys
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from rlm_mcp.errors import RunElsewhere
+from rlm_mcp.runs.alone import locked
 from rlm_mcp.runs.owner import Holds
 
 pytestmark = pytest.mark.anyio
 
 WITHIN_S = 30
+# Turns of the event loop in which whoever would not wait has an answer.
+LONG_ENOUGH = 500
 HOLDER = """
 import sys
 from pathlib import Path
@@ -55,6 +59,24 @@ async def test_two_holders_in_one_process_keep_each_other_out(tmp_path):
         await one.drop("ses")
         await other.take("ses")
         assert await one.is_elsewhere("ses")
+
+
+async def test_a_session_that_is_only_swept_is_nobodys(tmp_path):
+    async with Holds(tmp_path) as holds:
+        sweeping = locked(tmp_path / "ses")
+        told = []
+
+        async def look():
+            told.append(await holds.is_elsewhere("ses"))
+
+        with anyio.fail_after(WITHIN_S):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(look)
+                for _ in range(LONG_ENOUGH):
+                    await anyio.lowlevel.checkpoint()
+                sweeping.close()
+
+    assert told == [False]
 
 
 async def test_only_what_nobody_has_is_swept_away(tmp_path):

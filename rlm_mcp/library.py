@@ -23,7 +23,7 @@ from anyio.from_thread import start_blocking_portal
 
 from rlm_mcp.conduct import Plan, Strategy
 from rlm_mcp.engine.session import Session
-from rlm_mcp.errors import ArgumentInvalid, RlmError
+from rlm_mcp.errors import ArgumentInvalid
 from rlm_mcp.llm.models import ModelPair
 from rlm_mcp.protocols import Model
 from rlm_mcp.replaying import Replay, replay
@@ -319,10 +319,7 @@ async def _settled(service: Service, job: Job) -> Answer:
         with anyio.CancelScope(shield=True):
             await service.cancel(job.run_id)
         raise
-    if isinstance(job.outcome, RlmError):
-        raise job.outcome
-    assert job.outcome is not None
-    return job.outcome
+    return job.answer()
 
 
 async def _load(service: Service, session: Session, context: Context) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from rlm_mcp.cli.screen import show
-from rlm_mcp.errors import RlmError
 from rlm_mcp.types import Answer, ContextInfo
 
 if TYPE_CHECKING:
@@ -30,10 +29,7 @@ async def settled(job: "Job", *watching: Callable[["Job"], Coroutine[Any, Any, N
             tasks.start_soon(watch, job)
         await job.ended.wait()
         tasks.cancel_scope.cancel()
-    if isinstance(job.outcome, RlmError):
-        raise job.outcome
-    assert job.outcome is not None
-    return job.outcome
+    return job.answer()
 
 
 async def _cancel_on_interrupt(job: "Job") -> None:

@@ -37,6 +37,17 @@ class Job:
         """End it because whoever asked wants no answer any more."""
         self.stop("cancelled")
 
+    def answer(self) -> Answer:
+        """What it has come to, once it has ended.
+
+        Raises:
+            RlmError: it failed.
+        """
+        if isinstance(self.outcome, RlmError):
+            raise self.outcome
+        assert self.outcome is not None
+        return self.outcome
+
     async def wait(self, seconds: float) -> Answer | RlmError | None:
         """The outcome, None if there is none within `seconds`."""
         with anyio.move_on_after(seconds):
